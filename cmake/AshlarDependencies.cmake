@@ -1,0 +1,37 @@
+# Everything the library links; each missing one is an error that names its Debian package.
+find_package(Threads REQUIRED)
+find_package(PkgConfig)
+if(NOT PKG_CONFIG_FOUND)
+  message(FATAL_ERROR "pkg-config is missing: apt-get install pkg-config")
+endif()
+
+set(ASHLAR_DEPENDENCIES "")
+set(ASHLAR_PKG_CONFIG_MODULES "")
+
+# ashlar_require_module(<target> <pkg-config module> <Debian package>)
+macro(ashlar_require_module target module package)
+  pkg_check_modules(${target} QUIET IMPORTED_TARGET ${module})
+  if(NOT ${target}_FOUND)
+    message(FATAL_ERROR "${module} is missing: apt-get install ${package}")
+  endif()
+  list(APPEND ASHLAR_DEPENDENCIES PkgConfig::${target})
+  list(APPEND ASHLAR_PKG_CONFIG_MODULES ${module})
+endmacro()
+
+ashlar_require_module(liburing liburing liburing-dev)
+ashlar_require_module(libzstd libzstd libzstd-dev)
+ashlar_require_module(libisal libisal libisal-dev)
+ashlar_require_module(libdeflate libdeflate libdeflate-dev)
+ashlar_require_module(zlib zlib zlib1g-dev)
+ashlar_require_module(libcrypto libcrypto libssl-dev)
+ashlar_require_module(libssl libssl libssl-dev)
+ashlar_require_module(uuid uuid uuid-dev)
+ashlar_require_module(libxxhash libxxhash libxxhash-dev)
+ashlar_require_module(fmt fmt libfmt-dev)
+
+find_package(nlohmann_json QUIET)
+if(NOT nlohmann_json_FOUND)
+  message(FATAL_ERROR "nlohmann_json is missing: apt-get install nlohmann-json3-dev")
+endif()
+# Header only, and in no public header: nobody who uses the installed library needs it.
+list(APPEND ASHLAR_DEPENDENCIES $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>)

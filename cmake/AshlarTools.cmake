@@ -1,0 +1,26 @@
+# The tools: one executable that acts by the name it is called under. tools/main.cc holds main().
+set(ASHLAR_TOOL_NAMES ashlar-img ashlar-io ashlar-nbd ashlar-storage-daemon)
+set(tools_main ${PROJECT_SOURCE_DIR}/tools/main.cc)
+file(GLOB_RECURSE tools_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tools/*.cc)
+list(FILTER tools_sources EXCLUDE REGEX "_test\\.cc$")
+list(REMOVE_ITEM tools_sources ${tools_main})
+
+if(tools_sources)
+  add_library(ashlar_tools STATIC ${tools_sources})
+  target_link_libraries(ashlar_tools PUBLIC ashlar_internal)
+else()
+  add_library(ashlar_tools INTERFACE)
+  target_link_libraries(ashlar_tools INTERFACE ashlar_internal)
+endif()
+
+if(EXISTS ${tools_main})
+  add_executable(ashlar_binary ${tools_main})
+  set_target_properties(ashlar_binary PROPERTIES OUTPUT_NAME ashlar)
+  target_link_libraries(ashlar_binary PRIVATE ashlar_tools)
+  install(TARGETS ashlar_binary RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  foreach(name IN LISTS ASHLAR_TOOL_NAMES)
+    add_custom_command(TARGET ashlar_binary POST_BUILD
+        COMMAND ${CMAKE_COMMAND} -E create_symlink ashlar ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/${name})
+    install(FILES ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/${name} DESTINATION ${CMAKE_INSTALL_BINDIR})
+  endforeach()
+endif()
