@@ -37,3 +37,18 @@ foreach(folder IN LISTS test_folders)
   set_tests_properties(${target} PROPERTIES TIMEOUT 300 LABELS "${labels}"
       ENVIRONMENT "ASHLAR_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
 endforeach()
+
+# Checks of the tree itself, and of what is installed.
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+function(ashlar_add_check name)
+  add_test(NAME check_${name}
+      COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/tests/checks/check_${name}.py ${ARGN})
+  set_tests_properties(check_${name} PROPERTIES TIMEOUT 300 LABELS check)
+endfunction()
+ashlar_add_check(budgets)
+ashlar_add_check(includes)
+ashlar_add_check(text)
+ashlar_add_check(headers ${PROJECT_BINARY_DIR}/header_stamps ${CMAKE_CXX_COMPILER} clang++-19)
+if(CMAKE_BUILD_TYPE STREQUAL "Release")
+  ashlar_add_check(install ${PROJECT_BINARY_DIR} ${CMAKE_CXX_COMPILER} ${PROJECT_VERSION})
+endif()
