@@ -22,6 +22,8 @@ foreach(source IN LISTS test_sources)
 endforeach()
 list(REMOVE_DUPLICATES test_folders)
 
+set(results ${PROJECT_BINARY_DIR}/results/)  # one XML file of cases per binary
+add_custom_target(concurrency_tests)
 foreach(folder IN LISTS test_folders)
   set(target ${folder}_test)
   add_executable(${target} ${${target}_sources})
@@ -32,10 +34,11 @@ foreach(folder IN LISTS test_folders)
   set(labels unit)
   if(folder IN_LIST concurrency_folders)
     list(APPEND labels tsan)
+    add_dependencies(concurrency_tests ${target})
   endif()
   add_test(NAME ${target} COMMAND ${target})
   set_tests_properties(${target} PROPERTIES TIMEOUT 300 LABELS "${labels}"
-      ENVIRONMENT "ASHLAR_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+      ENVIRONMENT "ASHLAR_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY};GTEST_OUTPUT=xml:${results}")
 endforeach()
 
 # Checks of the tree itself, and of what is installed.
