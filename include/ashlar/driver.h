@@ -190,6 +190,10 @@ class FormatDriver : public Driver {
   /// Gives the room back: its data could not be written.
   virtual Task<void> abandon(Allocation unused);
 
+  /// Whether block status should ask the child for holes in what this maps as data, because much of
+  /// the room was only reserved (preallocated metadata).
+  virtual Task<Result<bool>> has_holes_below();
+
   /// Decodes `guest`, which lies inside `where.unit`.
   virtual Task<Result<void>> read_encoded(Encoded where, ByteRange guest, MutableBuffers into);
   /// Stores `guest`, one whole cluster or the shorter last one, encoded. Under the range lock.

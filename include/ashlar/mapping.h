@@ -44,7 +44,9 @@ struct Allocation {
   ByteRange guest;
   Child* child = nullptr;
   uint64_t offset = 0;  ///< in `child`, of guest.offset
-  uint64_t token = 0;   ///< the driver's own
+  /// The room reads as zeroes already, so that zeroes need not be written around the data.
+  bool reads_zero = false;
+  uint64_t token = 0;  ///< the driver's own
 };
 
 }  // namespace ashlar

@@ -31,8 +31,11 @@ class ExtentIndex {
 
   /// The extent that covers `offset`, if it is known. Wait-free.
   std::optional<ResolvedExtent> find(uint64_t offset) const noexcept;
-  /// Notes an extent for the block of `offset`. May be lost to a concurrent note.
-  void note(uint64_t offset, const ResolvedExtent& extent) noexcept;
+  /// To be read before an extent is resolved that will be noted.
+  uint32_t generation() const noexcept { return generation_.load(std::memory_order_acquire); }
+  /// Notes an extent for the block of `offset`, unless invalidate() came after `generation`. May be
+  /// lost to a concurrent note.
+  void note(uint64_t offset, const ResolvedExtent& extent, uint32_t generation) noexcept;
   /// Forgets everything. Callers have drained the requests that use it, or the change is such that
   /// old answers stay right for requests in flight.
   void invalidate() noexcept { generation_.fetch_add(1, std::memory_order_acq_rel); }

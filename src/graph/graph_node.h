@@ -53,8 +53,14 @@ class GraphNode final : public Node, public NodeHost {
   RangeLock& write_ranges() noexcept { return write_ranges_; }
   /// Extents of the chain from this node down, as resolved before. See extent_index.h.
   ExtentIndex& resolved() noexcept { return resolved_; }
-  /// The device has grown (a write past the end) or was resized.
-  void note_size(uint64_t size) noexcept { size_.store(size, std::memory_order_release); }
+  /// A write went up to `end`: the device is at least that large now.
+  void note_grown_to(uint64_t end) noexcept {
+    uint64_t seen = size_.load(std::memory_order_relaxed);
+    while (seen < end && !size_.compare_exchange_weak(seen, end)) {
+    }
+  }
+  /// What this node reads as has changed: forget extents resolved here and in the layers above.
+  void invalidate_resolved() noexcept;
   /// Reads driver().info() again, after a resize or reopen.
   void refresh_info() noexcept;
   /// Writes since the last flush: a flush with none has nothing to do.
