@@ -5,7 +5,8 @@ if(NOT GTest_FOUND)
   message(FATAL_ERROR "GoogleTest is missing: apt-get install libgtest-dev")
 endif()
 
-set(concurrency_folders async graph backend request)  # also run under the thread sanitizer
+# Also run under the thread sanitizer.
+set(concurrency_folders async graph backend request drivers formats filters)
 
 file(GLOB_RECURSE test_sources CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}
      ${PROJECT_SOURCE_DIR}/src/*_test.cc ${PROJECT_SOURCE_DIR}/testing/*_test.cc
