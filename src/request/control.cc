@@ -1,0 +1,159 @@
+// Flush, resize and block status.
+#include <algorithm>
+
+#include "graph/graph_node.h"
+#include "request/request.h"
+
+namespace ashlar::request {
+
+namespace {
+
+/// Whether block status trusts "data" or asks the file for holes.
+Task<Result<bool>> asks_for_holes(GraphNode& node) {
+  if (node.info_ref().cluster_size == 0) co_return true;
+  co_return co_await node.format()->has_holes_below();
+}
+
+/// Refines what a format calls data by what is below it.
+Task<Result<Extent>> data_status(GraphNode& node, const InFile& file, Extent extent) {
+  const auto* edge = static_cast<const Edge*>(file.child);
+  GraphNode& child = *edge->child();
+  extent.present = true;
+  extent.data = true;
+  extent.offset = file.offset;
+  extent.file = file.child;
+  Result<bool> ask = co_await asks_for_holes(node);
+  if (!ask) co_return fail(ask.error());
+  if (!*ask) co_return extent;
+  if (file.offset >= child.size()) {
+    extent.zero = true;
+    if (node.info_ref().cluster_size == 0) extent.data = false;
+    co_return extent;
+  }
+  Result<Extent> below = co_await status(child, {file.offset, extent.length}, 1);
+  if (!below) co_return below;
+  extent.length = std::min(extent.length, below->length);
+  extent.zero = below->zero;
+  if (node.info_ref().cluster_size == 0) {
+    // Nothing of its own to say: the child's answer is this node's.
+    extent.data = below->data;
+    extent.offset = below->offset;
+    extent.present = below->present;
+    extent.compressed = below->compressed;
+    if (below->file != nullptr) extent.file = below->file;
+  }
+  co_return extent;
+}
+
+Task<Result<Extent>> storage_status(GraphNode& node, ByteRange range, unsigned depth) {
+  Result<Extent> extent = co_await node.driver().status(range);
+  if (!extent) co_return extent;
+  extent->depth = depth;
+  extent->present = true;
+  extent->length = std::min(extent->length, range.length);
+  extent->offset = range.offset;
+  co_return extent;
+}
+
+}  // namespace
+
+Task<Result<Extent>> status(GraphNode& node, ByteRange range, unsigned layers) {
+  GraphNode* at = &node;
+  unsigned depth = 0;
+  while (true) {
+    if (range.offset >= at->size()) {
+      Extent past;
+      past.length = range.length;
+      past.depth = depth;
+      past.zero = true;
+      co_return past;
+    }
+    range = range.first(at->size() - range.offset);
+    if (at->format() == nullptr) co_return co_await storage_status(*at, range, depth);
+    Result<Mapping> mapping = co_await at->format()->map(range);
+    if (!mapping) co_return fail(mapping.error());
+    range = range.first(mapping->length);
+    Extent extent;
+    extent.length = range.length;
+    extent.depth = depth;
+    if (const auto* file = std::get_if<InFile>(&mapping->where)) {
+      co_return co_await data_status(*at, *file, extent);
+    }
+    if (const auto* zero = std::get_if<ReadsZero>(&mapping->where)) {
+      extent.present = true;
+      extent.zero = true;
+      if (zero->child != nullptr) {
+        extent.offset = zero->offset;
+        extent.file = zero->child;
+      }
+      co_return extent;
+    }
+    if (std::holds_alternative<Encoded>(mapping->where)) {
+      extent.present = true;
+      extent.data = true;
+      extent.compressed = true;
+      co_return extent;
+    }
+    Edge* backing = at->backing_edge();
+    if (backing == nullptr || range.offset >= backing->child()->size()) {
+      extent.zero = true;
+      co_return extent;
+    }
+    if (layers != 0 && depth + 1 >= layers) co_return extent;
+    at = backing->child();
+    ++depth;
+  }
+}
+
+Task<Result<void>> flush(GraphNode& node) {
+  // Group commit is the driver's; here only: nothing written since the last flush, nothing to do.
+  const uint64_t generation = node.write_generation().load(std::memory_order_acquire);
+  if (node.flushed_generation().load(std::memory_order_acquire) == generation) co_return ok();
+  Result<void> done = ok();
+  if (node.format() != nullptr && node.info_ref().cluster_size == 0) {
+    Node* primary = node.primary();
+    if (primary != nullptr) done = co_await flush(*static_cast<GraphNode*>(primary));
+  } else {
+    done = co_await node.driver().flush();
+  }
+  if (!done) co_return done;
+  uint64_t seen = node.flushed_generation().load(std::memory_order_relaxed);
+  while (seen < generation && !node.flushed_generation().compare_exchange_weak(seen, generation)) {
+  }
+  co_return ok();
+}
+
+Task<Result<void>> resize(GraphNode& node, uint64_t size, ResizeFlags flags) {
+  if (size > kMaxDeviceSize) {
+    co_return fail(ErrorCode::kTooLarge, "a device cannot be larger than 2^63 - 1 bytes");
+  }
+  Result<void> done = co_await node.driver().resize(size, flags);
+  node.refresh_info();
+  node.write_generation().fetch_add(1, std::memory_order_release);
+  node.invalidate_resolved();
+  co_return done;
+}
+
+}  // namespace ashlar::request
+
+namespace ashlar {
+
+// What drivers see of their children: the same reader and writer.
+
+Task<Result<void>> Edge::read(ByteRange range, MutableBuffers into) {
+  return request::read(*child_, range, into);
+}
+Task<Result<void>> Edge::write(ByteRange range, ConstBuffers from, WriteFlags flags) {
+  return request::write(*child_, range, from, flags);
+}
+Task<Result<void>> Edge::write_zeroes(ByteRange range, ZeroFlags flags) {
+  return request::write_zeroes(*child_, range, flags);
+}
+Task<Result<void>> Edge::discard(ByteRange range) { return request::discard(*child_, range); }
+Task<Result<void>> Edge::flush() { return request::flush(*child_); }
+Task<Result<void>> Edge::resize(uint64_t size, ResizeFlags flags) {
+  return request::resize(*child_, size, flags);
+}
+Task<Result<Extent>> Edge::status(ByteRange range) { return request::status(*child_, range, 1); }
+
+}  // namespace ashlar
