@@ -30,6 +30,7 @@ class OptionDict {
   static Result<OptionDict> parse_key_value(std::string_view text,
                                             std::string_view implied_key = {});
   /// A JSON object, flattened. Depth, length and count are limited (kMaxDepth ...).
+  /// Texts may have single quotes. A name that is there twice in one object is an error.
   static Result<OptionDict> parse_json(std::string_view text);
 
   bool empty() const { return entries_.empty(); }
@@ -131,6 +132,10 @@ Result<Struct> take_options(OptionDict& dict) {
   for (const Option<Struct>& row : Struct::table()) {
     const OptionValue* value = dict.find(row.description.name);
     if (value == nullptr) continue;
+    if (std::holds_alternative<std::monostate>(*value)) {  // null: as if it were not there
+      dict.erase(row.description.name);
+      continue;
+    }
     Result<void> stored = std::visit(
         [&](auto member) -> Result<void> {
           using T = std::remove_cvref_t<decltype(parsed.*member)>;
