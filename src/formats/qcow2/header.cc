@@ -5,7 +5,6 @@
 
 #include <algorithm>
 
-#include "ashlar/driver.h"
 #include "base/checked.h"
 #include "base/endian.h"
 #include "formats/qcow2/header_extensions.h"
@@ -315,27 +314,6 @@ Result<Header> decode_header(std::span<const std::byte> first_cluster) {
   std::vector<std::byte> padded(first_cluster.begin(), first_cluster.end());
   padded.resize(cluster_size);
   return decode_cluster(padded);
-}
-
-Task<Result<Header>> read_header(Child& file) {
-  const uint64_t file_size = file.size();
-  std::vector<std::byte> bytes(std::min<uint64_t>(kHeaderProbeBytes, file_size));
-  if (!bytes.empty()) {
-    const ByteRange probe = {0, bytes.size()};
-    MutableBuffers into(bytes);
-    if (auto done = co_await file.read(probe, into); !done) {
-      co_return fail(done.error().within("read header"));
-    }
-  }
-  const auto geometry = header_geometry(bytes);
-  if (!geometry) co_return fail(geometry.error());
-  bytes.resize(std::min(uint64_t{1} << geometry->cluster_bits, file_size));
-  const ByteRange cluster = {0, bytes.size()};
-  MutableBuffers into(bytes);
-  if (auto done = co_await file.read(cluster, into); !done) {
-    co_return fail(done.error().within("read header"));
-  }
-  co_return decode_header(bytes);
 }
 
 Result<void> check_purpose(const Header& header, Purpose purpose, uint64_t file_size) {
