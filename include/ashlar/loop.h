@@ -4,8 +4,8 @@
 #include <coroutine>
 #include <cstdint>
 #include <memory>
-#include <thread>
-#include <vector>
+#include <optional>
+#include <utility>
 
 #include "ashlar/task.h"
 

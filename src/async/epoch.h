@@ -6,18 +6,21 @@
 #include <atomic>
 #include <cstdint>
 #include <mutex>
-#include <vector>
+#include <optional>
+#include <utility>
 
 #include "ashlar/loop.h"
 #include "ashlar/task.h"
+#include "async/sync.h"
 
 namespace ashlar {
 
-/// Counts requests by the phase they entered in. Sleepable, wait-free to enter and leave.
+/// Counts requests by the phase they entered in. Sleepable; entering repeats only when the phase
+/// moved meanwhile, leaving never waits.
 ///
-/// A resource retired in phase p may be reused once phase() >= p + 2: to advance from a phase, all
-/// requests that entered in the phase before must have left. A request that reads the phase, is
-/// delayed, and counts itself late, starts late: it cannot have seen what was retired before.
+/// First make a resource unreachable, then read phase(): it is retired in phase p, and may be
+/// reused once phase() >= p + 2. To move on from a phase, all requests that entered in the phase
+/// before must have left; a request that enters in p + 1 or later cannot find it any more.
 class EpochDomain {
  public:
   EpochDomain() = default;
@@ -44,11 +47,22 @@ class EpochDomain {
 
   /// Enters on the current loop's counter.
   Ticket enter() noexcept {
-    auto& counter = slots_[Loop::current().index()].inside[phase_.load() & 1];
-    counter.fetch_add(1);
-    return Ticket(counter);
+    Slot& slot = slots_[Loop::current().index()];
+    uint64_t phase = phase_.load();
+    while (true) {
+      auto& counter = slot.inside[phase & 1];
+      counter.fetch_add(1);
+      // Count first, then look again: else a phase could end without having seen this count.
+      const uint64_t now = phase_.load();
+      if (now == phase) [[likely]]
+        return Ticket(counter);
+      counter.fetch_sub(1);
+      phase = now;
+    }
   }
-  uint64_t phase() const noexcept { return phase_.load(); }
+  /// The phase now. What this thread did before is seen by all who enter in a later phase.
+  // A read-modify-write, so that the next phase is published on top of it.
+  uint64_t phase() const noexcept { return phase_.fetch_add(0); }
   /// Moves to the next phase if all who entered in the one before have left. Never waits.
   void try_advance() noexcept;
   /// Requests inside now, over all loops and phases.
@@ -59,16 +73,20 @@ class EpochDomain {
 
  private:
   struct alignas(64) Slot {
-    std::atomic<uint64_t> inside[2];
+    std::atomic<uint64_t> inside[2] = {};
   };
-  std::atomic<uint64_t> phase_{2};
+  mutable std::atomic<uint64_t> phase_{2};
   std::array<Slot, kMaxLoops> slots_;
 };
 
 /// A door with a count of who is inside: open, or closed by one or more closers.
-/// Enter costs two atomic operations on the loop's own cache line.
+/// To enter an open gate costs one atomic operation on the loop's own cache line.
 class Gate {
  public:
+  Gate() = default;
+  Gate(const Gate&) = delete;
+  ~Gate();
+
   class [[nodiscard]] Pass {
    public:
     Pass() = default;
@@ -94,27 +112,36 @@ class Gate {
   std::optional<Pass> try_enter() noexcept;
   /// Enters, waiting in order of arrival while the gate is closed.
   Task<Pass> enter();
-  /// Closes (counted) and waits until nobody is inside.
+  /// Closes (counted) and waits until nobody is inside. The caller must be outside.
   Task<void> close();
-  /// Takes one close back; the last one lets the waiting in, in order.
+  /// Takes one close back, after it was awaited; the last one lets the waiting in, in order:
+  /// they are inside before anybody can close again.
   void open() noexcept;
   bool closed() const noexcept { return closers_.load() != 0; }
   uint64_t inside() const noexcept;
   size_t waiting() const noexcept { return waiting_count_.load(); }
 
  private:
-  friend class Pass;
+  class EnterAwaiter;
+  class CloseAwaiter;
   void exit(unsigned slot) noexcept;
+
+  // Bit 0: closed. The rest counts who is inside. One word, so that the one who leaves last knows
+  // from its own subtraction that a closer waits, and touches nothing else when none does: the
+  // gate may be gone by then.
   struct alignas(64) Slot {
-    std::atomic<uint64_t> inside;
+    std::atomic<uint64_t> state{0};
   };
+  static constexpr uint64_t kClosed = 1;
+  static constexpr uint64_t kOneInside = 2;
+
   std::array<Slot, kMaxLoops> slots_;
   std::atomic<unsigned> closers_{0};
   std::atomic<size_t> waiting_count_{0};
-  struct Lists;
   std::mutex guard_;
-  std::vector<struct Waiter*> entering_;
-  std::vector<struct Waiter*> closing_;
+  unsigned occupied_ = 0;  // closed slots with somebody still inside
+  WaitList entering_;
+  WaitList closing_;
 };
 
 }  // namespace ashlar

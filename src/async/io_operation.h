@@ -12,6 +12,8 @@
 
 namespace ashlar {
 
+class IoEngine;
+
 /// One operation. Fill it with a factory, then `co_await` it: the value is the kernel's result, or
 /// -errno. Reads and writes may be short; the caller repeats.
 class IoOperation : public Posted {
@@ -27,8 +29,12 @@ class IoOperation : public Posted {
     kConnect,   ///< connect(fd, message.msg_name, message.msg_namelen)
     kReceive,   ///< recvmsg(fd, message, flags)
     kSend,      ///< sendmsg(fd, message, flags | MSG_NOSIGNAL)
-    kCancel,    ///< cancels `target`, which then ends with -ECANCELED if it was not too late
+    kCancel,    ///< cancels `target`, which then ends with -ECANCELED if it was not too late;
+                ///< the value is 0, or -ENOENT or -EALREADY if it was
   };
+
+  // Not an aggregate: GCC 12 destroys aggregate awaiters twice.
+  IoOperation() noexcept {}
 
   static IoOperation read(int fd, const iovec* vectors, unsigned count, uint64_t offset);
   static IoOperation write(int fd, const iovec* vectors, unsigned count, uint64_t offset);
@@ -36,11 +42,18 @@ class IoOperation : public Posted {
   static IoOperation allocate(int fd, int mode, uint64_t offset, uint64_t length);
   static IoOperation timer(uint64_t deadline_ns);
   static IoOperation poll(int fd, short events);
+  static IoOperation accept(int fd);
+  /// `address.msg_name` and `msg_namelen` say where to.
+  static IoOperation connect(int fd, msghdr& address);
+  static IoOperation receive(int fd, msghdr& message, int flags = 0);
+  static IoOperation send(int fd, msghdr& message, int flags = 0);
+  /// `target` may have finished already; it is not looked into.
+  static IoOperation cancel(IoOperation& target);
 
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> self) noexcept {
     waiter = self;
-    run = [](Posted& work) noexcept { static_cast<IoOperation&>(work).waiter.resume(); };
+    run = resume_waiter;
     Loop::current().submit(*this);
   }
   int64_t await_resume() const noexcept { return result; }
@@ -56,6 +69,12 @@ class IoOperation : public Posted {
   uint64_t length = 0;
   int64_t result = 0;
   std::coroutine_handle<> waiter;
+  IoEngine* engine = nullptr;  ///< who carries it out
+  bool polling = false;        ///< waits for the descriptor to be ready before it tries again
+
+  static void resume_waiter(Posted& work) noexcept {
+    static_cast<IoOperation&>(work).waiter.resume();
+  }
 };
 
 }  // namespace ashlar

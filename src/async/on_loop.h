@@ -74,11 +74,17 @@ class OnWorker : private Posted {
     run = [](Posted& work) noexcept { static_cast<OnWorker&>(work).work(); };
     home_->runtime().run_on_worker(*this);
   }
-  Value await_resume() { return std::move(*result_); }
+  Value await_resume() {
+    if constexpr (!std::is_void_v<Value>) return std::move(*result_);
+  }
 
  private:
   void work() noexcept {
-    result_.emplace(function_());
+    if constexpr (std::is_void_v<Value>) {
+      function_();
+    } else {
+      result_.emplace(function_());
+    }
     run = [](Posted& work) noexcept { static_cast<OnWorker&>(work).waiter_.resume(); };
     home_->post(*this);
   }
@@ -86,7 +92,7 @@ class OnWorker : private Posted {
   Function function_;
   Loop* home_ = nullptr;
   std::coroutine_handle<> waiter_;
-  std::optional<Value> result_;
+  std::optional<std::conditional_t<std::is_void_v<Value>, char, Value>> result_;
 };
 
 }  // namespace ashlar

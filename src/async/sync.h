@@ -6,12 +6,15 @@
 #include <coroutine>
 #include <cstdint>
 #include <mutex>
+#include <utility>
 
 #include "ashlar/bytes.h"
 #include "ashlar/loop.h"
 #include "ashlar/task.h"
 
 namespace ashlar {
+
+class Detached;  // src/async/on_loop.h
 
 /// One suspended coroutine in a wait list. Lives in the awaiter, so in the waiter's frame.
 struct Waiter : Posted {
@@ -23,12 +26,15 @@ struct Waiter : Posted {
   void prepare(std::coroutine_handle<> self) noexcept;
   /// Resumes it on its loop. The waiter may be gone when this returns.
   void wake() noexcept;
+  /// Resumes all of a chain by next_waiter.
+  static void wake_all(Waiter* chain) noexcept;
 };
 
 /// First in, first out list of waiters. Its user locks it.
 class WaitList {
  public:
   bool empty() const noexcept { return head_ == nullptr; }
+  Waiter* front() const noexcept { return head_; }
   void push(Waiter& waiter) noexcept;
   Waiter* pop() noexcept;
   /// All of them, as a chain by next_waiter.
@@ -44,6 +50,7 @@ class WaitList {
 class Scope {
  public:
   Scope() = default;
+  Scope(const Scope&) = delete;
   ~Scope();
   /// Starts `task` now, on the current loop. It must end on it.
   void spawn(Task<void> task);
@@ -52,23 +59,33 @@ class Scope {
   size_t running() const noexcept { return running_.load(std::memory_order_relaxed); }
 
  private:
+  class JoinAwaiter;
+  static Detached run(Scope& scope, Task<void> task);
   void finished() noexcept;
   std::atomic<size_t> running_{0};
-  std::mutex lock_;
+  std::mutex guard_;
   WaitList joining_;
 };
 
 /// Mutual exclusion across coroutines and loops. Not recursive.
 class Mutex {
  public:
+  Mutex() = default;
+  Mutex(const Mutex&) = delete;
   class [[nodiscard]] Guard {
    public:
     Guard() = default;
     explicit Guard(Mutex& mutex) : mutex_(&mutex) {}
     Guard(Guard&& other) noexcept : mutex_(std::exchange(other.mutex_, nullptr)) {}
-    Guard& operator=(Guard&& other) noexcept;
+    Guard& operator=(Guard&& other) noexcept {
+      unlock();
+      mutex_ = std::exchange(other.mutex_, nullptr);
+      return *this;
+    }
     ~Guard() { unlock(); }
-    void unlock() noexcept;
+    void unlock() noexcept {
+      if (mutex_ != nullptr) std::exchange(mutex_, nullptr)->release();
+    }
 
    private:
     Mutex* mutex_ = nullptr;
@@ -94,10 +111,11 @@ class Mutex {
   WaitList waiting_;
 };
 
-/// Counted permits, taken in order of arrival.
+/// Counted permits, taken in order of arrival: who asks for many is not overtaken for ever.
 class Semaphore {
  public:
   explicit Semaphore(uint64_t permits) : permits_(permits) {}
+  Semaphore(const Semaphore&) = delete;
   class AcquireAwaiter : Waiter {
    public:
     AcquireAwaiter(Semaphore& semaphore, uint64_t count) : semaphore_(semaphore), count_(count) {}
@@ -126,58 +144,66 @@ class RangeLock {
  public:
   class [[nodiscard]] Guard;
   class LockAwaiter;
-  RangeLock();
+  RangeLock() = default;
+  RangeLock(const RangeLock&) = delete;
   ~RangeLock();
   /// Awaitable; gives the Guard that unlocks. Empty ranges lock nothing.
   LockAwaiter lock(ByteRange range);
-  /// Waits until no held or waiting range overlaps `range`, without taking it.
+  /// Waits until no range that is held or waiting now overlaps `range`, without taking it.
+  /// Ranges that come later are not waited for.
   Task<void> wait_for(ByteRange range);
   /// True when nothing is held: the fast path of those who need not lock.
   bool idle() const noexcept { return held_count_.load(std::memory_order_acquire) == 0; }
 
  private:
   struct Entry;
+  class PassAwaiter;
+  void append(Entry& entry) noexcept;
+  void remove(Entry& entry) noexcept;
+  Waiter* unblock_younger(const Entry& entry) noexcept;
   void release(Entry& entry) noexcept;
-  std::mutex guard_;
-  std::atomic<size_t> held_count_{0};
-  Entry* entries_ = nullptr;  // held and waiting, oldest first
-};
 
-/// One held or waiting range; lives in the Guard's or awaiter's frame through a heap-free slot.
-struct RangeLock::Entry : Waiter {
-  ByteRange range;
-  Entry* previous = nullptr;
-  Entry* next_entry = nullptr;
-  unsigned blockers = 0;  // older overlapping entries
-  bool held = false;
+  std::mutex guard_;
+  std::atomic<size_t> held_count_{0};  // held or waiting
+  Entry* oldest_ = nullptr;
+  Entry* youngest_ = nullptr;
 };
 
 class RangeLock::Guard {
  public:
   Guard() = default;
-  explicit Guard(RangeLock& lock, Entry* entry) : lock_(&lock), entry_(entry) {}
+  Guard(RangeLock& lock, Entry* entry) : lock_(&lock), entry_(entry) {}
   Guard(Guard&& other) noexcept
       : lock_(std::exchange(other.lock_, nullptr)), entry_(std::exchange(other.entry_, nullptr)) {}
-  Guard& operator=(Guard&& other) noexcept;
+  Guard& operator=(Guard&& other) noexcept {
+    unlock();
+    lock_ = std::exchange(other.lock_, nullptr);
+    entry_ = std::exchange(other.entry_, nullptr);
+    return *this;
+  }
   ~Guard() { unlock(); }
-  void unlock() noexcept;
+  void unlock() noexcept {
+    if (entry_ != nullptr) lock_->release(*std::exchange(entry_, nullptr));
+  }
 
  private:
   RangeLock* lock_ = nullptr;
-  Entry* entry_ = nullptr;  // from the per-thread frame lists
+  Entry* entry_ = nullptr;  // from the lists of coroutine frames
 };
 
 class RangeLock::LockAwaiter {
  public:
   LockAwaiter(RangeLock& lock, ByteRange range) : lock_(lock), range_(range) {}
-  bool await_ready() noexcept;
+  bool await_ready() const noexcept { return range_.empty(); }
   bool await_suspend(std::coroutine_handle<> self) noexcept;
-  Guard await_resume() noexcept;
+  Guard await_resume() noexcept { return Guard(lock_, entry_); }
 
  private:
   RangeLock& lock_;
   ByteRange range_;
   Entry* entry_ = nullptr;
 };
+
+inline RangeLock::LockAwaiter RangeLock::lock(ByteRange range) { return LockAwaiter(*this, range); }
 
 }  // namespace ashlar
