@@ -5,6 +5,7 @@
 #include <expected>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -49,7 +50,7 @@ class Error {
 
   /// The same error with a stable identifier such as "qcow2-version" and the values that go with
   /// it. Tools translate reasons to the words their users' scripts match. `reason` must be a
-  /// literal: it is kept by reference.
+  /// literal: it is kept by reference. A reason that was there before moves to cause().
   [[nodiscard]] Error because(std::string_view reason,
                               std::initializer_list<std::string> values = {}) const;
 
@@ -61,6 +62,8 @@ class Error {
   std::span<const std::string> values() const noexcept {
     return {detail_->values.get(), detail_->value_count};
   }
+  /// The error as it was before the last because() that gave it another reason, if any.
+  std::optional<Error> cause() const;
   /// The errno that caused it, or the nearest one to code().
   int os_error() const noexcept;
 
@@ -72,6 +75,7 @@ class Error {
     std::string_view reason;
     std::shared_ptr<const std::string[]> values;
     size_t value_count = 0;
+    std::shared_ptr<const Detail> cause;
   };
   explicit Error(std::shared_ptr<const Detail> detail) : detail_(std::move(detail)) {}
 

@@ -140,10 +140,16 @@ Error Error::because(std::string_view reason, std::initializer_list<std::string>
   auto copies = std::make_shared<std::string[]>(values.size());
   size_t index = 0;
   for (const std::string& value : values) copies[index++] = value;
+  if (!detail_->reason.empty()) detail->cause = detail_;
   detail->reason = reason;
   detail->values = std::move(copies);
   detail->value_count = values.size();
   return Error(std::move(detail));
+}
+
+std::optional<Error> Error::cause() const {
+  if (!detail_->cause) return std::nullopt;
+  return Error(detail_->cause);
 }
 
 int Error::os_error() const noexcept {

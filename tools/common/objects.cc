@@ -1,0 +1,221 @@
+// Reading of --object: secrets in plain text, in base64, in files, or encrypted with another
+// secret.
+#include "tools/common/objects.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
+namespace ashlar::tools {
+namespace {
+
+constexpr size_t kMaxSecret = 1 << 20;
+constexpr size_t kKeySize = 32;  // AES-256
+constexpr size_t kBlockSize = 16;
+
+std::unexpected<Error> invalid(std::string message) {
+  return fail(ErrorCode::kInvalidArgument, std::move(message));
+}
+
+bool is_identifier(std::string_view id) {
+  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  if (id.empty() || !is_letter(id[0])) return false;
+  for (const char c : id) {
+    if (!is_letter(c) && !(c >= '0' && c <= '9') && c != '-' && c != '.' && c != '_') return false;
+  }
+  return true;
+}
+
+Result<std::string> read_file(const std::string& name) {
+  const int descriptor = ::open(name.c_str(), O_RDONLY | O_CLOEXEC);
+  const auto failed = [&name](int error) {
+    return invalid(fmt::format("Unable to read {}: Failed to open file “{}”: {}", name, name,
+                               std::strerror(error)));
+  };
+  if (descriptor < 0) return failed(errno);
+  std::string bytes;
+  std::array<char, 4096> part;
+  ssize_t count = 0;
+  while (bytes.size() <= kMaxSecret && (count = ::read(descriptor, part.data(), part.size())) > 0) {
+    bytes.append(part.data(), static_cast<size_t>(count));
+  }
+  const int error = errno;
+  ::close(descriptor);
+  OPENSSL_cleanse(part.data(), part.size());
+  if (count < 0) return failed(error);
+  if (bytes.size() > kMaxSecret) return failed(EFBIG);
+  return bytes;
+}
+
+Result<std::string> decode_base64(std::string_view text) {
+  std::string symbols;
+  for (const char c : text) {
+    const bool blank = c == '\n' || c == '\r' || c == ' ' || c == '\t';
+    if (!blank) symbols += c;
+  }
+  const size_t letters = symbols.find_last_not_of('=') + 1;  // npos + 1 is 0
+  const auto is_symbol = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' ||
+           c == '/';
+  };
+  for (size_t at = 0; at < letters; ++at) {
+    if (!is_symbol(symbols[at])) return invalid("Base64 data contains invalid characters");
+  }
+  symbols.resize(letters);
+  const size_t padding = (4 - letters % 4) % 4;
+  if (padding == 3) return invalid("Base64 data contains invalid characters");
+  symbols.append(padding, '=');
+  std::string bytes(symbols.size() / 4 * 3, '\0');
+  const int decoded = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
+                                      reinterpret_cast<const unsigned char*>(symbols.data()),
+                                      static_cast<int>(symbols.size()));
+  if (decoded < 0) return invalid("Base64 data contains invalid characters");
+  bytes.resize(static_cast<size_t>(decoded) - padding);
+  return bytes;
+}
+
+struct KeyAndVector {
+  std::string_view key;
+  std::string_view vector;
+};
+
+Result<std::string> decrypt_blocks(const KeyAndVector& with, std::string_view data) {
+  const std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)> context(
+      EVP_CIPHER_CTX_new(), &EVP_CIPHER_CTX_free);
+  const auto bytes = [](std::string_view text) {
+    return reinterpret_cast<const unsigned char*>(text.data());
+  };
+  std::string plain(data.size() + kBlockSize, '\0');
+  int length = 0;
+  if (!context ||
+      EVP_DecryptInit_ex(context.get(), EVP_aes_256_cbc(), nullptr, bytes(with.key),
+                         bytes(with.vector)) != 1 ||
+      EVP_CIPHER_CTX_set_padding(context.get(), 0) != 1 ||
+      EVP_DecryptUpdate(context.get(), reinterpret_cast<unsigned char*>(plain.data()), &length,
+                        bytes(data), static_cast<int>(data.size())) != 1) {
+    return invalid("Unable to decrypt the secret");
+  }
+  plain.resize(static_cast<size_t>(length));
+  const auto padding = plain.empty() ? size_t{0} : static_cast<unsigned char>(plain.back());
+  if (padding == 0 || padding > kBlockSize || padding > plain.size()) {
+    return invalid(
+        fmt::format("Incorrect number of padding bytes ({}) found on decrypted data", padding));
+  }
+  plain.resize(plain.size() - padding);
+  return plain;
+}
+
+Result<OptionDict> parse_object(std::string_view text) {
+  return text.starts_with('{') ? OptionDict::parse_json(text)
+                               : OptionDict::parse_key_value(text, "qom-type");
+}
+
+/// Takes a text that JSON must give as a string.
+Result<std::optional<std::string>> take_string(OptionDict& options, std::string_view name) {
+  const OptionValue* value = options.find(name);
+  if (value != nullptr && !std::holds_alternative<std::string>(*value)) {
+    return invalid(fmt::format("Invalid parameter type for '{}', expected: string", name));
+  }
+  return options.take_text(name);
+}
+
+}  // namespace
+
+Objects::~Objects() {
+  for (auto& [id, bytes] : secrets_) OPENSSL_cleanse(bytes.data(), bytes.size());
+}
+
+const std::string* Objects::secret(std::string_view id) const {
+  const auto found = secrets_.find(id);
+  return found == secrets_.end() ? nullptr : &found->second;
+}
+
+Result<void> Objects::add(std::string_view text) {
+  Result<OptionDict> options = parse_object(text);
+  if (!options) return fail(options.error());
+  const std::optional<std::string> type = options->take_text("qom-type");
+  if (!type) return invalid("Parameter 'qom-type' is missing");
+  if (*type != "secret") {
+    return invalid(fmt::format("Parameter 'qom-type' does not accept value '{}'", *type));
+  }
+  return add_secret(std::move(*options));
+}
+
+Result<void> Objects::add_secret(OptionDict options) {
+  std::array<std::optional<std::string>, 5> texts;
+  static constexpr std::array<std::string_view, 5> kNames{"id", "data", "file", "format", "keyid"};
+  for (size_t at = 0; at < texts.size(); ++at) {
+    auto taken = take_string(options, kNames[at]);
+    if (!taken) return fail(taken.error());
+    texts[at] = std::move(*taken);
+  }
+  auto& [id, data, file, format, key_id] = texts;
+  if (!id) return invalid("Parameter 'id' is missing");
+  if (!is_identifier(*id)) {
+    return invalid(
+        "Parameter 'id' expects an identifier\n"
+        "Identifiers consist of letters, digits, '-', '.', '_', starting with a letter.");
+  }
+  const bool base64 = format == "base64";
+  if (format && !base64 && *format != "raw") {
+    return invalid(fmt::format("Parameter 'format' does not accept value '{}'", *format));
+  }
+  if (data && file) return invalid("'file' and 'data' are mutually exclusive");
+  if (!data && !file) return invalid("Either 'file' or 'data' must be provided");
+  for (const auto& [name, value] : options.entries()) {
+    if (name != "iv") return invalid(fmt::format("Parameter '{}' is unexpected", name));
+  }
+  Result<std::string> bytes = file ? read_file(*file) : Result<std::string>(std::move(*data));
+  // What is encrypted is bytes: they come in base64 or as they are, and `format` says which.
+  if (bytes && base64) bytes = decode_base64(*bytes);
+  if (bytes && key_id) bytes = decrypt(options, *key_id, std::move(*bytes));
+  if (!bytes) return fail(bytes.error());
+  if (secrets_.contains(*id)) {
+    return invalid(
+        fmt::format("attempt to add duplicate property '{}' to object (type 'container')", *id));
+  }
+  secrets_.emplace(std::move(*id), std::move(*bytes));
+  return ok();
+}
+
+Result<std::string> Objects::decrypt(OptionDict& options, std::string_view key_id,
+                                     std::string data) const {
+  const std::string* key = secret(key_id);
+  if (key == nullptr) return invalid(fmt::format("No secret with id '{}'", key_id));
+  if (key->size() != kKeySize) {
+    return invalid(fmt::format("Key should be {} bytes in length", kKeySize));
+  }
+  const std::optional<std::string> text = options.take_text("iv");
+  if (!text) return invalid("IV is required to decrypt secret");
+  const Result<std::string> vector = decode_base64(*text);
+  if (!vector) return fail(vector.error());
+  if (vector->size() != kBlockSize) {
+    return invalid(
+        fmt::format("IV should be {} bytes in length not {}", kBlockSize, vector->size()));
+  }
+  if (data.size() % kBlockSize != 0) {
+    return invalid(
+        fmt::format("Length {} must be a multiple of block size {}", data.size(), kBlockSize));
+  }
+  return decrypt_blocks({.key = *key, .vector = *vector}, data);
+}
+
+std::optional<std::string> object_help(std::string_view text) {
+  if (text == "help" || text == "?") return "List of user creatable objects:\n  secret\n";
+  if (text != "secret,help" && text != "secret,?") return std::nullopt;
+  return "secret options:\n"
+         "  data=<string>\n"
+         "  file=<string>\n"
+         "  format=<raw|base64>\n"
+         "  iv=<string>\n"
+         "  keyid=<string>\n";
+}
+
+}  // namespace ashlar::tools

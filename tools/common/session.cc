@@ -1,0 +1,29 @@
+// Start and end of a command's graph.
+#include "tools/common/session.h"
+
+#include "ashlar/builtin.h"
+#include "tools/common/peer_text.h"
+
+namespace ashlar::tools {
+
+Session::Session(Program& program, Trust trust) : program_(program) {
+  runtime_ = Runtime::create();
+  Graph::Options options;
+  options.drivers = builtin_drivers();
+  options.resolver = trust == Trust::kImages ? follow_references() : refuse_references();
+  graph_ = std::make_unique<Graph>(*runtime_, std::move(options));
+}
+
+Session::~Session() {
+  const Result<void> closed = close();
+  if (!closed) program_.error(peer_text(closed.error()));
+}
+
+Result<void> Session::close() {
+  if (!graph_) return ok();
+  const Result<void> closed = wait(graph_->close());
+  graph_.reset();
+  return closed;
+}
+
+}  // namespace ashlar::tools

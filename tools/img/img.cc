@@ -1,0 +1,94 @@
+// Choice of the command, and what the tool says without one.
+#include "tools/img/img.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "ashlar/builtin.h"
+#include "tools/common/tool.h"
+
+namespace ashlar::tools {
+namespace {
+
+constexpr const Command* kCommands[] = {
+    &kCheckCommand, &kCreateCommand, &kInfoCommand, &kMapCommand, &kMeasureCommand, &kResizeCommand,
+};
+
+/// Commands whose engines are not part of this build.
+constexpr std::string_view kUnavailable[] = {"amend",   "bench", "bitmap", "commit",  "compare",
+                                             "convert", "dd",    "rebase", "snapshot"};
+
+/// Names, separated by blanks, in lines of less than 80 columns.
+std::string wrapped(const std::vector<std::string_view>& names) {
+  std::string text;
+  size_t column = 0;
+  for (const std::string_view name : names) {
+    const bool fits = column + 1 + name.size() < 80;
+    text += column == 0 ? "  " : fits ? " " : "\n  ";
+    column = column == 0 || !fits ? 2 : column + 1;
+    text += name;
+    column += name.size();
+  }
+  return text + "\n";
+}
+
+void print_help(Program& program) {
+  print_version(program);
+  std::string text = fmt::format(
+      "Usage: {} [-V | --help] COMMAND [OPTION]... [OPERAND]...\n"
+      "Creates, inspects and changes disk images.\n\nCommands:\n",
+      program.path());
+  for (const Command* command : kCommands) {
+    text += fmt::format("  {:<10} {}\n", command->name, command->summary);
+  }
+  text += fmt::format("\n'{} COMMAND --help' describes a command.\n\nSupported image formats:\n",
+                      program.path());
+  std::vector<std::string_view> formats;
+  for (const DriverSpec* driver : builtin_drivers()) formats.push_back(driver->name);
+  std::ranges::sort(formats);
+  program.out().write(text + wrapped(formats));
+}
+
+const Command* find_command(std::string_view name) {
+  const auto found = std::ranges::find(kCommands, name, &Command::name);
+  return found == std::end(kCommands) ? nullptr : *found;
+}
+
+/// An option in the place of a command.
+int run_option(Program& program, std::string_view word) {
+  if (word == "-V" || word == "--version") {
+    print_version(program);
+    return kSuccess;
+  }
+  if (word == "-h" || word == "--help") {
+    print_help(program);
+    return kSuccess;
+  }
+  if (word.starts_with("-T") || word.starts_with("--trace")) {
+    program.error("this build has no trace events");
+    return kFailure;
+  }
+  return usage_error(program, {}, fmt::format("unrecognized option '{}'", word));
+}
+
+}  // namespace
+
+int run_img(Program& program, std::span<char* const> words) {
+  if (words.empty()) return usage_error(program, {}, "Not enough arguments");
+  const std::string_view name = words.front();
+  if (name.starts_with('-')) return run_option(program, name);
+  const Command* command = find_command(name);
+  if (command != nullptr) {
+    const auto arguments = parse_arguments(program, *command, words.subspan(1));
+    return arguments ? command->run(program, *arguments) : arguments.error();
+  }
+  if (std::ranges::find(kUnavailable, name) != std::end(kUnavailable)) {
+    program.error(fmt::format("{}: this command is not part of this build", name));
+    return kFailure;
+  }
+  return usage_error(program, {}, fmt::format("Command not found: {}", name));
+}
+
+}  // namespace ashlar::tools
