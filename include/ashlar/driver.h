@@ -69,6 +69,8 @@ class Child {
   virtual bool writable() const noexcept = 0;
   /// What the child is called towards users: its file name or json: name.
   virtual std::string filename() const = 0;
+  /// Bytes it occupies in the host's file system; empty when unknown.
+  virtual std::optional<uint64_t> allocated_size() const { return std::nullopt; }
 
   virtual Task<Result<void>> read(ByteRange range, MutableBuffers into) = 0;
   virtual Task<Result<void>> write(ByteRange range, ConstBuffers from, WriteFlags flags = {}) = 0;

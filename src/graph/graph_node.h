@@ -106,6 +106,9 @@ class Edge final : public Child {
   uint64_t size() const noexcept override { return child_->size(); }
   bool writable() const noexcept override { return used_.has(Permission::kWrite); }
   std::string filename() const override { return child_->filename(); }
+  std::optional<uint64_t> allocated_size() const override {
+    return child_->driver().allocated_size();
+  }
   Task<Result<void>> read(ByteRange range, MutableBuffers into) override;
   Task<Result<void>> write(ByteRange range, ConstBuffers from, WriteFlags flags) override;
   Task<Result<void>> write_zeroes(ByteRange range, ZeroFlags flags) override;

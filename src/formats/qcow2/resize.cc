@@ -1,0 +1,227 @@
+// Growing and shrinking, and preallocation. Requests are drained.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/checked.h"
+#include "base/endian.h"
+#include "formats/qcow2/image.h"
+
+namespace ashlar::qcow2 {
+
+Task<Result<void>> Image::resize(uint64_t size, ResizeFlags flags) {
+  Result<void> done = co_await begin_writing();
+  if (!done) co_return done;
+  if (header_.snapshot_count != 0 && header_.version < 3) {
+    co_return fail(
+        Error(ErrorCode::kUnsupported, "version 2 images with snapshots cannot be resized")
+            .because("qcow2-resize-snapshots"));
+  }
+  if (header_.valid_bitmaps() != nullptr) {
+    co_return fail(Error(ErrorCode::kUnsupported, "images with bitmaps cannot be resized")
+                       .because("qcow2-resize-bitmaps"));
+  }
+  if (size < size_.load()) {
+    if (flags.preallocation != Preallocation::kOff) {
+      co_return fail(Error(ErrorCode::kInvalidArgument, "preallocation is for growing only")
+                         .because("preallocation-shrink"));
+    }
+    co_return co_await shrink(size);
+  }
+  co_return co_await grow(size, flags.preallocation);
+}
+
+Task<Result<void>> Image::grow(uint64_t size, Preallocation preallocation) {
+  const uint64_t old_size = size_.load();
+  const std::optional<uint32_t> entries = l1_entries_for(header_, size);
+  if (!entries) {
+    co_return fail(
+        Error(ErrorCode::kTooLarge,
+              fmt::format("{} bytes need a larger L1 table than {} bytes", size, kMaxL1Bytes))
+            .because("qcow2-too-large"));
+  }
+  if (*entries > l2_->l1_size()) {
+    if (Result<void> grown = co_await grow_l1(*entries); !grown) co_return grown;
+  }
+  if (data_file_ != nullptr && data_file_->size() < size) {
+    ResizeFlags in_file;
+    in_file.preallocation =
+        preallocation == Preallocation::kMetadata ? Preallocation::kOff : preallocation;
+    if (Result<void> grown = co_await data_file_->resize(size, in_file); !grown) co_return grown;
+  }
+  // A raw data file shows its bytes wherever the image is: all of it is mapped.
+  if (header_.has_raw_data_file() && preallocation == Preallocation::kOff) {
+    preallocation = Preallocation::kMetadata;
+  }
+  size_.store(size);
+  if (preallocation != Preallocation::kOff) {
+    const uint64_t begin = align_down(old_size, cluster_size());
+    Result<void> filled = co_await preallocate({begin, size - begin}, preallocation);
+    if (filled) filled = co_await write_back();
+    if (!filled) {
+      size_.store(old_size);
+      co_return filled;
+    }
+  }
+  header_.size = size;
+  co_return co_await write_header();
+}
+
+/// Puts a larger L1 table in place of the old one.
+Task<Result<void>> Image::grow_l1(uint64_t entries) {
+  // The copy below is of what is durable, so that the old table and the new one say the same.
+  if (Result<void> done = co_await write_back(); !done) co_return done;
+  const uint64_t clusters = divide_up(entries * 8, cluster_size());
+  Result<uint64_t> first = uint64_t{0};
+  {
+    EpochDomain::Ticket inside = host_.requests().enter();
+    Mutex::Guard guard = co_await metadata_.lock();
+    first = co_await refcounts_->allocate_exactly(clusters);
+  }
+  if (!first) co_return fail(first.error());
+  const uint64_t offset = *first * cluster_size();
+  std::vector<std::byte> bytes(clusters * cluster_size());
+  for (uint64_t i = 0; i < l2_->l1_size(); ++i)
+    store_be<uint64_t>(bytes.data() + i * 8, l2_->l1(i).raw);
+  const ConstBuffers table(bytes.data(), bytes.size());
+  Result<void> done = co_await file_.write({offset, bytes.size()}, table, {});
+  if (done) done = co_await write_back();
+  if (!done) co_return done;
+
+  const ByteRange old{header_.l1_table_offset, header_.l1_bytes()};
+  const uint32_t old_entries = header_.l1_size;
+  header_.l1_table_offset = offset;
+  header_.l1_size = static_cast<uint32_t>(entries);
+  done = co_await write_header();
+  if (!done) {
+    header_.l1_table_offset = old.offset;
+    header_.l1_size = old_entries;
+    co_return done;
+  }
+  l2_->resize_l1(entries);
+  ranges_.add({offset, bytes.size()}, "active L1 table");
+  Mutex::Guard guard = co_await metadata_.lock();
+  if (!old.empty()) {
+    ranges_.remove(old);
+    free_later({cluster_of(old.offset), divide_up(old.length, cluster_size())}, false);
+  }
+  co_return ok();
+}
+
+Task<Result<void>> Image::shrink(uint64_t size) {
+  if (Result<void> done = co_await write_back(); !done) co_return done;
+  // The new size first: what lies beyond it may be gone from then on, not before.
+  const uint64_t old_size = header_.size;
+  header_.size = size;
+  Result<void> done = co_await write_header();
+  if (!done) {
+    header_.size = old_size;
+    co_return done;
+  }
+  const uint64_t end = align_up(size_.load(), cluster_size());
+  size_.store(size);
+  const uint64_t keep = align_up(size, cluster_size());
+  const uint64_t coverage = header_.l1_entry_coverage();
+  const uint64_t whole_tables = divide_up(keep, coverage);
+  done = co_await drop_tables_from(whole_tables);
+  const uint64_t partial_end = std::min(end, whole_tables * coverage);
+  if (done && partial_end > keep) {
+    done = co_await clear({keep, partial_end - keep}, Clear::kForget);
+  }
+  if (done && data_file_ != nullptr && data_file_->size() > size) {
+    done = co_await data_file_->resize(size, {});
+  }
+  // Unmap durably, count down, then the end of the file can go.
+  for (int rounds = 0; done && rounds < 2; ++rounds) done = co_await write_back();
+  if (done) done = co_await truncate_file();
+  co_return done;
+}
+
+/// Takes whole L2 tables out of the active state, and frees what only they used.
+Task<Result<void>> Image::drop_tables_from(uint64_t l1_index) {
+  for (uint64_t index = l1_index; index < l2_->l1_size(); ++index) {
+    EpochDomain::Ticket inside = host_.requests().enter();
+    Mutex::Guard guard = co_await metadata_.lock();
+    const L1Entry table = l2_->l1(index);
+    if (table.offset() == 0) continue;
+    const uint64_t first = index * header_.l2_entries();
+    for (uint64_t at = 0; at < header_.l2_entries(); at += l2_->slice_entries()) {
+      Result<L2Slice*> slice = co_await l2_->load(first + at);
+      if (!slice) co_return fail(slice.error());
+      for (size_t i = 0; i < (*slice)->entries(); ++i) free_entry((*slice)->entry(i));
+    }
+    l2_->drop_table(index);
+    ranges_.remove(cluster_range(table.offset()));
+    free_later({cluster_of(table.offset()), 1}, false);
+  }
+  co_return ok();
+}
+
+/// Cuts off free clusters at the end of the file.
+Task<Result<void>> Image::truncate_file() {
+  uint64_t end = 0;
+  {
+    EpochDomain::Ticket inside = host_.requests().enter();
+    Mutex::Guard guard = co_await metadata_.lock();
+    Result<uint64_t> used = co_await refcounts_->end_of_used();
+    if (!used) co_return fail(used.error());
+    end = *used * cluster_size();
+  }
+  if (end == 0 || end >= file_.size() || file_.info().end != NodeInfo::End::kGrows) co_return ok();
+  co_return co_await file_.resize(end, {});
+}
+
+/// Gives every cluster of `range` that has nothing a cluster of its own that reads as zeroes.
+Task<Result<void>> Image::preallocate(ByteRange range, Preallocation mode) {
+  while (!range.empty()) {
+    if (Result<void> limited = co_await limit_dirty(); !limited) co_return limited;
+    Result<uint64_t> done = co_await preallocate_some(range, mode);
+    if (!done) co_return fail(done.error());
+    range = range.after(std::min(*done, range.length));
+  }
+  co_return ok();
+}
+
+Task<Result<uint64_t>> Image::preallocate_some(ByteRange range, Preallocation mode) {
+  const uint64_t cluster = cluster_of(range.offset);
+  ClusterRun run;
+  {
+    EpochDomain::Ticket inside = host_.requests().enter();
+    Mutex::Guard guard = co_await metadata_.lock();
+    if (Result<void> ready = co_await ensure_table(cluster); !ready) co_return fail(ready.error());
+    Result<ExtendedL2Entry> entry = co_await read_entry(cluster);
+    if (!entry) co_return fail(entry.error());
+    if (*entry != ExtendedL2Entry{}) co_return cluster_size();
+    Result<uint64_t> count = co_await count_to_allocate(range);
+    if (!count) co_return fail(count.error());
+    Result<ClusterRun> found = ClusterRun{cluster, *count};
+    if (data_file_ == nullptr) found = co_await refcounts_->allocate(*count);
+    if (!found) co_return fail(found.error());
+    run = *found;
+  }
+  const ByteRange room{run.first * cluster_size(), run.count * cluster_size()};
+  if (data_file_ == nullptr) {
+    Result<void> zeroed = co_await zero_room(room, mode);
+    if (!zeroed) co_return fail(zeroed.error());
+  }
+  Allocation all;
+  all.guest = {cluster << header_.cluster_bits, room.length};
+  all.offset = room.offset;
+  if (Result<void> committed = co_await commit(all); !committed) co_return fail(committed.error());
+  co_return all.guest.end() - range.offset;
+}
+
+/// Makes fresh clusters read as zeroes, and lets the file system reserve them if asked.
+Task<Result<void>> Image::zero_room(ByteRange room, Preallocation mode) {
+  const uint64_t end = file_.size();
+  if (room.offset < end) {
+    Result<void> zeroed = co_await file_.write_zeroes(room.first(end - room.offset), {});
+    if (!zeroed) co_return zeroed;
+  }
+  if (room.end() <= end) co_return ok();
+  ResizeFlags flags;
+  flags.preallocation = mode == Preallocation::kMetadata ? Preallocation::kOff : mode;
+  co_return co_await file_.resize(room.end(), flags);
+}
+
+}  // namespace ashlar::qcow2
