@@ -40,7 +40,8 @@ Result<void> check_table(const Table& table, uint64_t cluster_size) {
         Error(ErrorCode::kTooLarge,
               fmt::format("{} has {} entries of {} bytes, at most {} MiB are allowed", table.what,
                           table.entries, table.entry_bytes, table.max_bytes / 1_MiB))
-            .because(table.size_reason));
+            .because(table.size_reason,
+                     {std::to_string(table.entries - table.max_bytes / table.entry_bytes)}));
   }
   // Products are small now: entries are within the limit above.
   const uint64_t bytes = table.entries * table.entry_bytes;
@@ -253,17 +254,6 @@ Result<Header> decode_cluster(std::span<const std::byte> cluster) {
   return header;
 }
 
-Result<void> check_snapshot_fields(const Header& header) {
-  const Table snapshots = {.what = "snapshot table",
-                           .offset_reason = "qcow2-snapshot-table-offset",
-                           .size_reason = "qcow2-snapshot-table-size",
-                           .offset = header.snapshots_offset,
-                           .entries = header.snapshot_count,
-                           .entry_bytes = kMinSnapshotEntryBytes,
-                           .max_bytes = kMaxSnapshots * kMinSnapshotEntryBytes};
-  return check_table(snapshots, header.cluster_size());
-}
-
 }  // namespace
 
 std::optional<uint32_t> l1_entries_for(const Header& header, uint64_t size) {
@@ -314,6 +304,17 @@ Result<Header> decode_header(std::span<const std::byte> first_cluster) {
   std::vector<std::byte> padded(first_cluster.begin(), first_cluster.end());
   padded.resize(cluster_size);
   return decode_cluster(padded);
+}
+
+Result<void> check_snapshot_fields(const Header& header) {
+  const Table snapshots = {.what = "snapshot table",
+                           .offset_reason = "qcow2-snapshot-table-offset",
+                           .size_reason = "qcow2-snapshot-table-size",
+                           .offset = header.snapshots_offset,
+                           .entries = header.snapshot_count,
+                           .entry_bytes = kMinSnapshotEntryBytes,
+                           .max_bytes = kMaxSnapshots * kMinSnapshotEntryBytes};
+  return check_table(snapshots, header.cluster_size());
 }
 
 Result<void> check_purpose(const Header& header, Purpose purpose, uint64_t file_size) {

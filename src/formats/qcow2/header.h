@@ -176,6 +176,11 @@ enum class Purpose : uint8_t {
 /// Errors: kCorrupt, kReadOnly (reason "qcow2-corrupt": marked corrupt and to be written).
 Result<void> check_purpose(const Header& header, Purpose purpose, uint64_t file_size);
 
+/// Whether the snapshot table can be where and as large as the header says.
+/// Errors: kCorrupt (reason "qcow2-snapshot-table-offset"), kTooLarge ("qcow2-snapshot-table-size",
+/// with how many snapshots are too many).
+Result<void> check_snapshot_fields(const Header& header);
+
 /// The header, its extensions and the backing file name, padded with zeroes to a multiple of
 /// 4 KiB or to the whole cluster. Write it at offset 0.
 /// Errors: kTooLarge (reason "qcow2-header-full") when it does not fit in the first cluster.
