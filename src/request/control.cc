@@ -123,12 +123,32 @@ Task<Result<void>> flush(GraphNode& node) {
   co_return ok();
 }
 
+namespace {
+
+/// What has become part of `node` by growing from `old_size` reads as zeroes: neither what an
+/// earlier, longer life left in the last cluster shows, nor a longer backing image.
+Task<Result<void>> hide_below(GraphNode& node, uint64_t old_size, ResizeFlags flags) {
+  const uint64_t cluster = node.info_ref().cluster_size;
+  if (node.format() == nullptr || cluster == 0 || node.size() <= old_size) co_return ok();
+  uint64_t end = align_up(old_size, cluster);
+  const Edge* backing = node.backing_edge();
+  const bool has_own_room = flags.preallocation != Preallocation::kOff;
+  if (backing != nullptr && !has_own_room) end = std::max(end, backing->child()->size());
+  end = std::min(end, node.size());
+  if (end <= old_size) co_return ok();
+  co_return co_await write_zeroes(node, {old_size, end - old_size}, {});
+}
+
+}  // namespace
+
 Task<Result<void>> resize(GraphNode& node, uint64_t size, ResizeFlags flags) {
   if (size > kMaxDeviceSize) {
     co_return fail(ErrorCode::kTooLarge, "a device cannot be larger than 2^63 - 1 bytes");
   }
+  const uint64_t old_size = node.size();
   Result<void> done = co_await node.driver().resize(size, flags);
   node.refresh_info();
+  if (done) done = co_await hide_below(node, old_size, flags);
   node.write_generation().fetch_add(1, std::memory_order_release);
   node.invalidate_resolved();
   co_return done;
