@@ -105,8 +105,9 @@ bool wants_another_try(const IoOperation& operation, int result) {
   if (operation.kind == Kind::kPoll || operation.kind == Kind::kCancel) return false;
   if (result == -EINTR) return true;
   const bool transfer = operation.kind == Kind::kRead || operation.kind == Kind::kWrite;
-  const int asked_not_to_wait =
-      transfer ? RWF_NOWAIT : operation.message != nullptr ? MSG_DONTWAIT : 0;
+  const int asked_not_to_wait = transfer                       ? RWF_NOWAIT
+                                : operation.message != nullptr ? MSG_DONTWAIT
+                                                               : 0;
   return result == -EAGAIN && (operation.flags & asked_not_to_wait) == 0;
 }
 

@@ -55,8 +55,7 @@ int64_t call_blocking(const IoOperation& operation) {
     case Kind::kDataSync:
       return fdatasync(operation.fd);
     case Kind::kAllocate:
-      return fallocate(operation.fd, operation.flags, offset,
-                       static_cast<off_t>(operation.length));
+      return fallocate(operation.fd, operation.flags, offset, static_cast<off_t>(operation.length));
     default:
       std::unreachable();
   }
@@ -80,8 +79,8 @@ int64_t try_at_once(IoOperation& operation) {
       result = recvmsg(operation.fd, operation.message, operation.flags | MSG_DONTWAIT);
       break;
     case Kind::kSend:
-      result = sendmsg(operation.fd, operation.message,
-                       operation.flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+      result =
+          sendmsg(operation.fd, operation.message, operation.flags | MSG_DONTWAIT | MSG_NOSIGNAL);
       break;
     default:
       std::unreachable();
@@ -172,8 +171,8 @@ void ThreadEngine::turn(uint64_t timeout_ns, PostedQueue& finished) noexcept {
     constexpr uint64_t kSecond = 1'000'000'000;
     const timespec timeout = {.tv_sec = static_cast<time_t>(timeout_ns / kSecond),
                               .tv_nsec = static_cast<long>(timeout_ns % kSecond)};
-    const int count = ppoll(polled_.data(), polled_.size(),
-                            timeout_ns == kForever ? nullptr : &timeout, nullptr);
+    const int count =
+        ppoll(polled_.data(), polled_.size(), timeout_ns == kForever ? nullptr : &timeout, nullptr);
     if (count > 0) {
       if (polled_.back().revents != 0) wake_.clear();
       polled_.pop_back();
