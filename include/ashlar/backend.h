@@ -66,7 +66,7 @@ class DeviceCallbacks {
 /// What to do when a request fails.
 enum class ErrorPolicy : uint8_t { kReport, kIgnore, kStop, kStopOnNoSpace };
 
-/// Told about failed requests and stops; for monitors.
+/// Told about failed requests and stops; for monitors. Called on the control loop.
 class BackendObserver {
  public:
   virtual ~BackendObserver() = default;
@@ -78,6 +78,13 @@ class BackendObserver {
     Error error;
   };
   virtual void io_error(const IoErrorEvent&) {}
+  /// A driver below found its image corrupt while in use.
+  struct CorruptionEvent {
+    Backend* backend;
+    std::string node;
+    Error error;
+  };
+  virtual void image_corrupted(const CorruptionEvent&) {}
 };
 
 /// Counters since creation. Bytes of requests that succeeded.
@@ -95,8 +102,9 @@ class Backend {
   /// Empty for anonymous ones.
   virtual const std::string& name() const noexcept = 0;
 
-  // --- Requests. Errors: kNoMedium, kOutOfRange past the end, kReadOnly, kIo and what drivers say.
-  // While drained, requests wait.
+  // --- Requests. Errors: kNoMedium, kOutOfRange past the end, kReadOnly where writing was not asked
+  // for (see set_permissions) or is impossible, kIo and what drivers say. While drained, requests
+  // wait; kBusy when too many do.
 
   /// Reads all of `range` into `into`, or fails. `into` must stay valid until the task has ended.
   virtual Task<Result<void>> read(ByteRange range, MutableBuffers into) = 0;
@@ -124,6 +132,7 @@ class Backend {
   /// The root node, or null.
   virtual class Node* root() const = 0;
   /// What this backend needs of its medium and lets others do. Taken at once when there is one.
+  /// At first it reads, and shares everything.
   virtual Result<void> set_permissions(Permissions used, Permissions shared) = 0;
   /// Errors: kBusy when there is one already or the tray of the device is closed; permissions.
   virtual Task<Result<void>> insert_medium(NodeRef node) = 0;
@@ -139,7 +148,7 @@ class Backend {
   /// behalf of this device and goes with it.
   enum class Origin : uint8_t { kIndependent, kMadeForDevice };
   virtual Result<void> attach_device(DeviceCallbacks& device, Origin origin) = 0;
-  /// The medium stays.
+  /// The medium stays, but for backends made for the device; permissions are as at first again.
   virtual void detach_device() = 0;
   virtual DeviceCallbacks* device() const = 0;
 

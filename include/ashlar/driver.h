@@ -31,10 +31,13 @@ struct OpenFlags {
   bool force_share = false;     ///< take no locks, let others write
   bool metadata_only = false;   ///< no guest data will be read: open no data file, ask no secret
   bool checking = false;        ///< open inconsistent images, for check and repair
+  bool no_backing = false;      ///< open no backing image, as if there were none
+  bool probed = false;          ///< set by the layer: nobody named the format, it was guessed
   bool cache_direct = false;    ///< bypass the host's page cache
   bool cache_no_flush = false;  ///< flush only to the host's page cache
   enum class Discard : uint8_t { kIgnore, kUnmap } discard = Discard::kIgnore;
   enum class DetectZeroes : uint8_t { kOff, kOn, kUnmap } detect_zeroes = DetectZeroes::kOff;
+  bool operator==(const OpenFlags&) const = default;
 };
 
 /// What is true of an opened driver. Read after open and after each resize.
@@ -55,6 +58,7 @@ struct NodeInfo {
   /// All of a new image reads as zeroes without being written.
   enum class Fresh : uint8_t { kUnknown, kZeroes } fresh = Fresh::kUnknown;
   enum class Compression : uint8_t { kNone, kWrites } compression = Compression::kNone;
+  bool operator==(const NodeInfo&) const = default;
 };
 
 /// An edge of the graph as its parent's driver sees it: the way to a child's bytes.
@@ -251,6 +255,8 @@ struct DriverSpec {
   Result<OptionDict> (*parse_filename)(std::string_view filename) = nullptr;
   /// Storage: makes an empty file of `options["size"]`, without opening it.
   Task<Result<void>> (*create_file)(std::string filename, OptionDict options) = nullptr;
+  /// Storage: removes a file that create_file() has made, when creating the image in it failed.
+  Task<Result<void>> (*delete_file)(std::string filename) = nullptr;
   bool supports_backing = false;
 };
 

@@ -74,10 +74,12 @@ class Graph {
 
   Node* find_node(std::string_view name) const;
   std::vector<Node*> nodes() const;
-  /// Removes an explicitly opened node. Errors: kBusy naming a user.
+  /// Closes a node that was opened by itself and that nobody uses. Its name is free at once;
+  /// references that are left keep only its shell. Errors: kNotFound, kBusy naming a user.
   Task<Result<void>> remove_node(std::string_view name);
 
-  /// Puts `replacement` in `old`'s place under every parent, or only under `backend`.
+  /// Puts `replacement` in `old`'s place under every parent; those that `replacement` is made of
+  /// stay, so that a filter on top of `old` can be put in its place.
   Task<Result<void>> replace_node(Node& old, NodeRef replacement);
   /// Changes options of opened nodes, all or none. Each has "node-name".
   Task<Result<void>> reopen(std::vector<OptionDict> changes);

@@ -47,6 +47,7 @@ class ExtentIndex {
     std::atomic<uint64_t> start{0}, length{0}, offset{0};
     std::atomic<GraphNode*> storage{nullptr};
   };
+  Slot* slot_to_write(uint64_t offset) noexcept;
   std::atomic<uint32_t> generation_{1};
   std::atomic<std::array<Slot, kSlots>*> slots_{nullptr};
 

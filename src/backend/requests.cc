@@ -1,0 +1,216 @@
+// Requests of a backend: in through the gate, checked, to the root node, counted.
+#include <fmt/format.h>
+
+#include <optional>
+
+#include "async/on_loop.h"
+#include "backend/backend_impl.h"
+#include "graph/graph_state.h"
+#include "request/request.h"
+
+namespace ashlar {
+
+namespace {
+
+/// Requests that may wait at a closed gate. Frontends have far fewer in flight.
+constexpr size_t kMaxWaiting = 65536;
+
+using Counter = StatisticsSlots::Counter;
+using Kind = ErrorPolicies::Operation;
+
+}  // namespace
+
+// What requests differ in: whether they write, which counters they move, and how they run.
+
+struct BackendImpl::Read {
+  static constexpr Kind kKind = Kind::kRead;
+  ByteRange range;
+  MutableBuffers into;
+
+  std::optional<Result<void>> now(GraphNode& node) const noexcept {
+    return request::read_now(node, range, into);
+  }
+  Task<Result<void>> run(GraphNode& node) const { return request::read(node, range, into); }
+  void count(StatisticsSlots& statistics) const {
+    statistics.add(Counter::kReads, 1);
+    statistics.add(Counter::kReadBytes, range.length);
+  }
+};
+
+struct BackendImpl::Write {
+  static constexpr Kind kKind = Kind::kWrite;
+  ByteRange range;
+  ConstBuffers from;
+  WriteFlags flags;
+
+  std::optional<Result<void>> now(GraphNode& node) const noexcept {
+    if (flags.fua || flags.compressed) return std::nullopt;
+    return request::write_now(node, range, from);
+  }
+  Task<Result<void>> run(GraphNode& node) const { return request::write(node, range, from, flags); }
+  void count(StatisticsSlots& statistics) const {
+    statistics.add(Counter::kWrites, 1);
+    statistics.add(Counter::kWrittenBytes, range.length);
+  }
+};
+
+struct BackendImpl::WriteZeroes {
+  static constexpr Kind kKind = Kind::kWrite;
+  ByteRange range;
+  ZeroFlags flags;
+
+  std::optional<Result<void>> now(GraphNode&) const noexcept { return std::nullopt; }
+  Task<Result<void>> run(GraphNode& node) const {
+    return request::write_zeroes(node, range, flags);
+  }
+  void count(StatisticsSlots& statistics) const {
+    statistics.add(Counter::kZeroWrites, 1);
+    statistics.add(Counter::kWrittenBytes, range.length);
+  }
+};
+
+struct BackendImpl::Discard {
+  static constexpr Kind kKind = Kind::kWrite;
+  ByteRange range;
+
+  std::optional<Result<void>> now(GraphNode&) const noexcept { return std::nullopt; }
+  Task<Result<void>> run(GraphNode& node) const { return request::discard(node, range); }
+  void count(StatisticsSlots& statistics) const {
+    statistics.add(Counter::kDiscards, 1);
+    statistics.add(Counter::kDiscardedBytes, range.length);
+  }
+};
+
+struct BackendImpl::Flush {
+  static constexpr Kind kKind = Kind::kWrite;
+
+  std::optional<Result<void>> now(GraphNode&) const noexcept { return std::nullopt; }
+  Task<Result<void>> run(GraphNode& node) const { return request::flush(node); }
+  void count(StatisticsSlots& statistics) const { statistics.add(Counter::kFlushes, 1); }
+};
+
+Error BackendImpl::no_medium() const {
+  return Error(ErrorCode::kNoMedium, "there is no medium in " + describe())
+      .because("no-medium", {name_});
+}
+
+Result<void> BackendImpl::admit_range(const GraphNode& node, ByteRange range) const {
+  const uint64_t size = node.size();
+  if (!range.wraps() && range.end() <= size) return ok();
+  return fail(
+      Error(ErrorCode::kOutOfRange, fmt::format("{:#x} bytes at {:#x} reach past the end at {:#x}",
+                                                range.length, range.offset, size))
+          .because("request-range"));
+}
+
+Result<void> BackendImpl::admit_write(const GraphNode& node) const {
+  if (node.read_only()) {
+    return fail(Error(ErrorCode::kReadOnly, fmt::format("node \"{}\" is read-only", node.name()))
+                    .because("node-read-only", {node.name()}));
+  }
+  if (root_.writable()) return ok();
+  return fail(Error(ErrorCode::kReadOnly, "the user of this backend did not ask to write")
+                  .because("backend-read-only"));
+}
+
+template <typename Operation>
+Result<void> BackendImpl::admit(const GraphNode* node, const Operation& operation) const {
+  if (node == nullptr) return fail(no_medium());
+  if constexpr (requires { operation.range; }) {
+    if (Result<void> inside = admit_range(*node, operation.range); !inside) return inside;
+    if constexpr (Operation::kKind == Kind::kWrite) return admit_write(*node);
+  }
+  return ok();
+}
+
+/// While drained, requests wait instead of failing.
+Task<Result<Gate::Pass>> BackendImpl::enter_late() {
+  if (gate_.waiting() >= kMaxWaiting) {
+    co_return fail(Error(ErrorCode::kBusy, fmt::format("{} requests wait already", kMaxWaiting))
+                       .because("queue-full", {std::to_string(kMaxWaiting)}));
+  }
+  co_return co_await gate_.enter();
+}
+
+template <typename Operation>
+Task<Result<void>> BackendImpl::serve(Operation operation) {
+  std::optional<Gate::Pass> held;  // of a request that failed before
+  while (true) {
+    std::optional<Gate::Pass> pass = gate_.try_enter();
+    if (!pass) {
+      Result<Gate::Pass> late = co_await enter_late();
+      if (!late) co_return fail(late.error());
+      pass = std::move(*late);
+    }
+    held.reset();
+    // Stays the root while this request has its pass.
+    GraphNode* node = medium_.load(std::memory_order_acquire);
+    if (Result<void> admitted = admit(node, operation); !admitted) co_return admitted;
+    EpochDomain::Ticket ticket = graph_.requests().enter();
+    std::optional<Result<void>> done = operation.now(*node);
+    if (!done) done = co_await operation.run(*node);
+    if (*done) {
+      operation.count(statistics_);
+      co_return ok();
+    }
+    statistics_.add(
+        Operation::kKind == Kind::kRead ? Counter::kFailedReads : Counter::kFailedWrites, 1);
+    // Out of the gate before it may be held: drains do not wait for it.
+    held = errors_.enter();
+    std::string node_name = node->name();
+    ticket.leave();
+    pass.reset();
+    if (!held) co_return *done;
+    const ErrorPolicies::Verdict verdict =
+        co_await errors_.decide(Operation::kKind, std::move(node_name), done->error());
+    if (verdict == ErrorPolicies::Verdict::kIgnore) co_return ok();
+    if (verdict == ErrorPolicies::Verdict::kReport) co_return *done;
+  }
+}
+
+Task<Result<void>> BackendImpl::read(ByteRange range, MutableBuffers into) {
+  return serve(Read{range, into});
+}
+
+Task<Result<void>> BackendImpl::write(ByteRange range, ConstBuffers from, WriteFlags flags) {
+  flags.fua = flags.fua || through();
+  return serve(Write{range, from, flags});
+}
+
+Task<Result<void>> BackendImpl::write_zeroes(ByteRange range, ZeroFlags flags) {
+  flags.fua = flags.fua || through();
+  return serve(WriteZeroes{range, flags});
+}
+
+Task<Result<void>> BackendImpl::discard(ByteRange range) { return serve(Discard{range}); }
+
+Task<Result<void>> BackendImpl::flush() { return serve(Flush{}); }
+
+Task<Result<Extent>> BackendImpl::status(ByteRange range, unsigned layers) {
+  std::optional<Gate::Pass> pass = gate_.try_enter();
+  if (!pass) {
+    Result<Gate::Pass> late = co_await enter_late();
+    if (!late) co_return fail(late.error());
+    pass = std::move(*late);
+  }
+  GraphNode* node = medium_.load(std::memory_order_acquire);
+  if (node == nullptr) co_return fail(no_medium());
+  if (Result<void> inside = admit_range(*node, range); !inside) co_return fail(inside.error());
+  const EpochDomain::Ticket ticket = graph_.requests().enter();
+  co_return co_await request::status(*node, range, layers);
+}
+
+Result<uint64_t> BackendImpl::size() const {
+  std::lock_guard lock(shown_);
+  GraphNode* node = medium_.load();
+  if (node == nullptr) return fail(no_medium());
+  return node->size();
+}
+
+bool BackendImpl::writable() const {
+  std::lock_guard lock(shown_);
+  GraphNode* node = medium_.load();
+  return node != nullptr && !node->read_only() && root_.writable();
+}
+
+}  // namespace ashlar

@@ -1,0 +1,16 @@
+// Changes of an opened graph.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "graph/graph_state.h"
+
+namespace ashlar {
+
+Task<Result<void>> remove_node(GraphState& graph, std::string name);
+Task<Result<void>> replace_node(GraphState& graph, NodeRef old, NodeRef replacement);
+Task<Result<void>> set_backing(GraphState& graph, NodeRef overlay, NodeRef backing);
+Task<Result<void>> reopen_nodes(GraphState& graph, std::vector<OptionDict> changes);
+
+}  // namespace ashlar
