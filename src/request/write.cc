@@ -39,8 +39,10 @@ class Surrounded {
   Task<Result<void>> write(ConstBuffers from) {
     GraphNode& child = child_node(room_.child);
     // Data that goes into room that is zero, among zeroes, needs nothing around it.
-    const bool with_head = !head_.empty() && !co_await may_skip(head_);
-    const bool with_tail = !tail_.empty() && !co_await may_skip(tail_);
+    const bool skips_head = co_await may_skip(head_);
+    const bool skips_tail = co_await may_skip(tail_);
+    const bool with_head = !skips_head;
+    const bool with_tail = !skips_tail;
     if (!with_head && !with_tail) {
       const ByteRange where{room_.offset + head_.length, data_.length};
       co_return co_await request::write(child, where, from, {});
@@ -58,6 +60,7 @@ class Surrounded {
 
  private:
   Task<bool> may_skip(ByteRange part) {
+    if (part.empty()) co_return true;
     if (!room_.reads_zero) co_return false;
     Result<bool> zero = co_await reads_as_zeroes(node_, part);
     co_return zero && *zero;
