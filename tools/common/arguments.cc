@@ -98,7 +98,8 @@ std::expected<Arguments, int> parse_arguments(Program& program, const Command& c
   const Getopt table(rows);
 
   // getopt_long complains in the name of the first word.
-  std::string called = program.path() + " " + std::string(command.name);
+  std::string called = program.path();
+  if (!command.name.empty()) called.append(" ").append(command.name);
   std::vector<char*> argv{called.data()};
   argv.insert(argv.end(), words.begin(), words.end());
   std::optional<std::string_view> negative;
@@ -136,7 +137,9 @@ std::expected<Arguments, int> parse_arguments(Program& program, const Command& c
 }
 
 std::string command_help(const Program& program, const Command& command) {
-  std::string text = "Usage: " + program.path() + " " + std::string(command.name) + " [OPTION]...";
+  std::string text = "Usage: " + program.path();
+  if (!command.name.empty()) text.append(" ").append(command.name);
+  text += " [OPTION]...";
   if (!command.operands.empty()) text.append(" ").append(command.operands);
   text.append("\n").append(command.summary).append("\n\nArguments:\n");
   append_row(text, kHelpRow);

@@ -24,6 +24,7 @@ Task<Result<NodeRef>> open_node_task(Graph& graph, const ImageRequest& request) 
   image.flags = request.flags;
   image.format = request.format;
   image.filename = request.name;
+  image.options = request.options;
   if (request.syntax == ImageRequest::Syntax::kOptions) {
     const Result<OptionDict> options = image_options(request);
     if (!options) co_return fail(options.error());
@@ -61,7 +62,8 @@ Task<Result<void>> insert_task(Backend& backend, NodeRef node) {
 
 }  // namespace
 
-StartedSession start_session(Program& program, const Arguments& arguments) {
+StartedSession start_session(Program& program, const Arguments& arguments,
+                             const RuntimeOptions& runtime) {
   Objects objects;
   for (const std::string_view text : arguments.values(kObjectRow.name)) {
     if (const auto help = object_help(text)) {
@@ -75,7 +77,7 @@ StartedSession start_session(Program& program, const Arguments& arguments) {
     }
   }
   const Trust trust = arguments.has(kUntrustedRow.name) ? Trust::kNothing : Trust::kImages;
-  auto session = std::make_unique<Session>(program, trust);
+  auto session = std::make_unique<Session>(program, trust, runtime);
   session->objects() = std::move(objects);
   return {.session = std::move(session), .status = kSuccess};
 }

@@ -37,13 +37,15 @@ struct StartedSession {
   std::unique_ptr<Session> session;
   int status = kFailure;
 };
-StartedSession start_session(Program& program, const Arguments& arguments);
+StartedSession start_session(Program& program, const Arguments& arguments,
+                             const RuntimeOptions& runtime = {});
 
 /// Which image to open, and how.
 struct ImageRequest {
   std::string name;                   ///< as the user wrote it; messages quote it
   std::optional<std::string> format;  ///< empty: probe
   enum class Syntax : uint8_t { kFileName, kOptions } syntax = Syntax::kFileName;
+  OptionDict options;  ///< further ones, of the image's format
   OpenFlags flags;
   Backend::WriteCache write_cache = Backend::WriteCache::kBack;
 };

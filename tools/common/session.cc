@@ -6,8 +6,9 @@
 
 namespace ashlar::tools {
 
-Session::Session(Program& program, Trust trust) : program_(program) {
-  runtime_ = Runtime::create();
+Session::Session(Program& program, Trust trust, const RuntimeOptions& runtime)
+    : program_(program) {
+  runtime_ = Runtime::create(runtime);
   Graph::Options options;
   options.drivers = builtin_drivers();
   options.resolver = trust == Trust::kImages ? follow_references() : refuse_references();
