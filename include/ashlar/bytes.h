@@ -23,6 +23,10 @@ struct ByteRange {
   uint64_t offset = 0;
   uint64_t length = 0;
 
+  // Not an aggregate: GCC 12 mishandles aggregates that are built inside a co_await expression.
+  constexpr ByteRange() {}  // NOLINT(modernize-use-equals-default)
+  constexpr ByteRange(uint64_t from, uint64_t count) : offset(from), length(count) {}
+
   constexpr uint64_t end() const { return offset + length; }
   constexpr bool empty() const { return length == 0; }
   constexpr bool wraps() const { return offset + length < offset; }

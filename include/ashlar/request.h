@@ -9,11 +9,13 @@ namespace ashlar {
 class Child;
 
 struct WriteFlags {
+  constexpr WriteFlags() {}  // NOLINT(modernize-use-equals-default): see ByteRange
   bool fua = false;         ///< durable when it completes
   bool compressed = false;  ///< store encoded; whole units only
 };
 
 struct ZeroFlags {
+  constexpr ZeroFlags() {}  // NOLINT(modernize-use-equals-default): see ByteRange
   bool may_unmap = false;    ///< the space may be given back
   bool no_fallback = false;  ///< fail with kUnsupported rather than write zeroes
   bool fua = false;
@@ -22,6 +24,7 @@ struct ZeroFlags {
 enum class Preallocation : uint8_t { kOff, kMetadata, kFalloc, kFull };
 
 struct ResizeFlags {
+  constexpr ResizeFlags() {}  // NOLINT(modernize-use-equals-default): see ByteRange
   Preallocation preallocation = Preallocation::kOff;
 };
 

@@ -148,7 +148,7 @@ Task<Result<void>> print_map(Backend& backend, MapPrinter& printer, ByteRange ra
 
 /// The part of the device that -s and -l leave. Empty after a complaint.
 std::optional<ByteRange> wanted_range(const Program& program, const Arguments& arguments) {
-  ByteRange range{.offset = 0, .length = kMaxDeviceSize};
+  ByteRange range(0, kMaxDeviceSize);
   if (const auto text = arguments.value(kStartRow.name)) {
     const auto start = size_argument(program, "start offset", *text);
     if (!start) return std::nullopt;

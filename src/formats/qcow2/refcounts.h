@@ -18,6 +18,9 @@ namespace ashlar::qcow2 {
 struct ClusterRun {
   uint64_t first = 0;
   uint64_t count = 0;
+
+  constexpr ClusterRun() {}  // NOLINT(modernize-use-equals-default): see ByteRange
+  constexpr ClusterRun(uint64_t from, uint64_t clusters) : first(from), count(clusters) {}
 };
 
 /// The refcount table and a bounded part of the blocks. All of it under the image's metadata lock.
