@@ -26,6 +26,14 @@ struct ByteRange {
   // Not an aggregate: GCC 12 mishandles aggregates that are built inside a co_await expression.
   constexpr ByteRange() {}  // NOLINT(modernize-use-equals-default)
   constexpr ByteRange(uint64_t from, uint64_t count) : offset(from), length(count) {}
+  constexpr ByteRange(const ByteRange&) = default;
+  // Written out for the same compiler: in a coroutine it builds the right side of
+  // `range = range.after(n)` in place of the left one when assignment is trivial.
+  constexpr ByteRange& operator=(const ByteRange& other) {
+    offset = other.offset;
+    length = other.length;
+    return *this;
+  }
 
   constexpr uint64_t end() const { return offset + length; }
   constexpr bool empty() const { return length == 0; }
@@ -63,6 +71,15 @@ class Buffers {
   using Segment = std::span<Byte>;
 
   Buffers() = default;
+  Buffers(const Buffers&) = default;
+  // Written out: see ByteRange.
+  Buffers& operator=(const Buffers& other) {
+    single_ = other.single_;
+    many_ = other.many_;
+    skip_ = other.skip_;
+    size_ = other.size_;
+    return *this;
+  }
   Buffers(Segment one) : single_(one), size_(one.size()) {}  // NOLINT: a view of one segment
   Buffers(Byte* data, size_t size) : single_(data, size), size_(size) {}
   explicit Buffers(std::span<const Segment> many) : many_(many) {
