@@ -3,10 +3,18 @@
 
 #include <array>
 
+#include "drivers/file/file.h"
+#include "drivers/memory/memory.h"
+#include "drivers/null/null.h"
+#include "formats/raw/raw.h"
+
 namespace ashlar {
 
 std::span<const DriverSpec* const> builtin_drivers() {
-  static constexpr std::array<const DriverSpec*, 0> list{};
+  static constexpr std::array<const DriverSpec*, 6> list{
+      &file_driver,     &host_device_driver, &memory_driver,
+      &null_aio_driver, &null_co_driver,     &raw_driver,
+  };
   return list;
 }
 
