@@ -1,4 +1,14 @@
+// What a qcow2 image says about itself, for people and programs.
 #pragma once
+
 #include "ashlar/driver.h"
+#include "ashlar/image_info.h"
 #include "formats/qcow2/header.h"
-namespace ashlar::qcow2 { inline Task<Result<ImageInfo>> read_description(const Header&, Child&) { co_return ImageInfo{}; } }
+
+namespace ashlar::qcow2 {
+
+/// Reads what the header only points to (snapshots, the directory of bitmaps) and puts it together.
+/// Errors: those of reading and decoding these tables.
+Task<Result<ImageInfo>> read_description(const Header& header, Child& file);
+
+}  // namespace ashlar::qcow2

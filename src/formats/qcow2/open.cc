@@ -1,6 +1,5 @@
 // Opening: reading the header and tables, and what has to happen before the first change.
 #include "formats/qcow2/bitmap_directory.h"
-#include "formats/qcow2/check.h"
 #include "formats/qcow2/describe.h"
 #include "formats/qcow2/image.h"
 
@@ -186,6 +185,10 @@ std::optional<Reference> Image::backing_reference() const {
 }
 
 ImageInfo Image::describe() const { return description_; }
+
+Task<Result<CheckReport>> Image::check(const CheckOptions&) {
+  co_return fail(ErrorCode::kUnsupported, "qcow2 images cannot be checked");
+}
 
 /// Bitmaps that track writes are not kept up to date here: say so in the image before the first
 /// write, so that nobody mistakes them for complete. Under metadata_.

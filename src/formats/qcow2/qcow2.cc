@@ -1,0 +1,28 @@
+// The qcow2 format, as the list of drivers has it.
+#include "formats/qcow2/qcow2.h"
+
+#include "base/endian.h"
+#include "formats/qcow2/image.h"
+
+namespace ashlar {
+namespace {
+
+/// The magic and a version that this format has had.
+int probe(std::span<const std::byte> head) {
+  if (head.size() < 8 || load_be<uint32_t>(head.data()) != qcow2::kMagic) return 0;
+  return load_be<uint32_t>(head.data() + 4) >= 2 ? 100 : 0;
+}
+
+}  // namespace
+
+constinit const DriverSpec qcow2_driver{
+    .name = "qcow2",
+    .summary = "grows as it is written; backing files, compression, snapshots",
+    .kind = NodeKind::kFormat,
+    .open = qcow2::Image::open,
+    .open_options = describe_options<qcow2::OpenOptions>,
+    .probe = probe,
+    .supports_backing = true,
+};
+
+}  // namespace ashlar
