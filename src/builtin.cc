@@ -6,14 +6,15 @@
 #include "drivers/file/file.h"
 #include "drivers/memory/memory.h"
 #include "drivers/null/null.h"
+#include "formats/qcow2/qcow2.h"
 #include "formats/raw/raw.h"
 
 namespace ashlar {
 
 std::span<const DriverSpec* const> builtin_drivers() {
-  static constexpr std::array<const DriverSpec*, 6> list{
-      &file_driver,     &host_device_driver, &memory_driver,
-      &null_aio_driver, &null_co_driver,     &raw_driver,
+  static constexpr std::array<const DriverSpec*, 7> list{
+      &file_driver,    &host_device_driver, &memory_driver, &null_aio_driver,
+      &null_co_driver, &qcow2_driver,       &raw_driver,
   };
   return list;
 }
