@@ -1,18 +1,12 @@
 // The runtime's claims, held on the ring and on the pool of blocking calls alike.
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <functional>
-#include <numeric>
 #include <string>
-#include <thread>
-#include <vector>
 
 #include "ashlar/loop.h"
 #include "async/io_operation.h"
