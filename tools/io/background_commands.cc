@@ -118,7 +118,9 @@ Outcome run_aio_write(Shell& shell, Words words) {
   if (letters->has('z')) {
     const auto range = shell.range(letters->operands()[0], letters->operands()[1]);
     if (!range) return Outcome::kFailed;
-    const ZeroFlags flags{.may_unmap = letters->has('u'), .fua = letters->has('f')};
+    ZeroFlags flags;
+    flags.may_unmap = letters->has('u');
+    flags.fua = letters->has('f');
     shell.start(write_zeroes_in_background(shell, *range, flags, form));
     return Outcome::kDone;
   }
@@ -128,7 +130,9 @@ Outcome run_aio_write(Shell& shell, Words words) {
   if (!memory) return Outcome::kFailed;
   std::memset(memory->bytes().data(), static_cast<int>(*pattern), vectors->total);
   Background request(std::move(*memory), *vectors);
-  const WriteHandling handling{.flags = {.fua = letters->has('f')}, .form = form};
+  WriteHandling handling;
+  handling.flags.fua = letters->has('f');
+  handling.form = form;
   shell.start(write_in_background(shell, std::move(request), handling));
   return Outcome::kDone;
 }

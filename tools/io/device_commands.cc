@@ -56,7 +56,8 @@ Outcome run_truncate(Shell& shell, Words words) {
   if (!mode) return Outcome::kFailed;
   const auto size = shell.number(letters->operands()[0]);
   if (!size) return Outcome::kFailed;
-  const ResizeFlags flags{.preallocation = *mode};
+  ResizeFlags flags;
+  flags.preallocation = *mode;
   const Result<void> done = shell.wait(resize_task(shell.image(), *size, flags));
   if (done) return Outcome::kDone;
   shell.program().error(peer_text(done.error()));

@@ -78,13 +78,17 @@ std::optional<AlignedBuffer> data_to_write(Shell& shell, const OptionLetters& le
 Result<void> write_with(Shell& shell, const OptionLetters& letters, ByteRange range,
                         const AlignedBuffer& memory) {
   if (letters.has('z')) {
-    const ZeroFlags flags{
-        .may_unmap = letters.has('u'), .no_fallback = letters.has('n'), .fua = letters.has('f')};
+    ZeroFlags flags;
+    flags.may_unmap = letters.has('u');
+    flags.no_fallback = letters.has('n');
+    flags.fua = letters.has('f');
     return shell.wait(write_zeroes_task(shell.image(), range, flags));
   }
   // The area for machine states: no format of this build gives access to it.
   if (letters.has('b')) return fail(ErrorCode::kUnsupported, "no area for machine states");
-  const WriteFlags flags{.fua = letters.has('f'), .compressed = letters.has('c')};
+  WriteFlags flags;
+  flags.fua = letters.has('f');
+  flags.compressed = letters.has('c');
   return shell.wait(write_task(shell.image(), range, MutableBuffers(memory.bytes()), flags));
 }
 
@@ -135,7 +139,8 @@ Outcome run_writev(Shell& shell, Words words) {
   const MutableBuffers from{std::span<const std::span<std::byte>>(pieces)};
 
   const Stopwatch watch;
-  const WriteFlags flags{.fua = letters->has('f')};
+  WriteFlags flags;
+  flags.fua = letters->has('f');
   const Result<void> done = shell.wait(write_task(shell.image(), vectors->range(), from, flags));
   const auto elapsed = watch.elapsed();
   if (!done) return shell.fail_with(fmt::format("writev failed: {}", failure_text(done.error())));
