@@ -37,7 +37,7 @@ struct SnapshotInfo {
   uint32_t date_seconds = 0;
   uint32_t date_nanoseconds = 0;
   uint64_t vm_clock_ns = 0;
-  std::optional<uint64_t> instruction_count;
+  std::optional<uint64_t> instruction_count{};
   uint64_t disk_size = 0;
 };
 

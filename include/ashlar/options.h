@@ -124,30 +124,6 @@ Result<bool> option_switch(const OptionDescription& option, const OptionValue& v
 Result<uint64_t> option_unsigned(const OptionDescription& option, const OptionValue& value);
 Result<std::string> option_text(const OptionDescription& option, const OptionValue& value);
 
-/// Stores `value` where `row` says. Not inlined: GCC 12 would warn of the rows of other types.
-template <typename Struct>
-[[gnu::noinline]] Result<void> store_option(Struct& into, const Option<Struct>& row,
-                                            const OptionValue& value) {
-  return std::visit(
-      [&](auto member) -> Result<void> {
-        using T = std::remove_cvref_t<decltype(into.*member)>;
-        auto store = [&](auto converted) -> Result<void> {
-          if (!converted) return fail(converted.error());
-          into.*member = std::move(*converted);
-          return ok();
-        };
-        if constexpr (std::is_same_v<T, bool> || std::is_same_v<T, std::optional<bool>>) {
-          return store(option_switch(row.description, value));
-        } else if constexpr (std::is_same_v<T, uint64_t> ||
-                             std::is_same_v<T, std::optional<uint64_t>>) {
-          return store(option_unsigned(row.description, value));
-        } else {
-          return store(option_text(row.description, value));
-        }
-      },
-      row.member);
-}
-
 /// Fills a `Struct` from `dict` and removes the keys its table names; others are left.
 /// `Struct::table()` is the table.
 template <typename Struct>
@@ -156,7 +132,28 @@ Result<Struct> take_options(OptionDict& dict) {
   for (const Option<Struct>& row : Struct::table()) {
     const OptionValue* value = dict.find(row.description.name);
     if (value == nullptr) continue;
-    Result<void> stored = store_option(parsed, row, *value);
+    if (std::holds_alternative<std::monostate>(*value)) {  // null: as if it were not there
+      dict.erase(row.description.name);
+      continue;
+    }
+    Result<void> stored = std::visit(
+        [&](auto member) -> Result<void> {
+          using T = std::remove_cvref_t<decltype(parsed.*member)>;
+          auto store = [&](auto converted) -> Result<void> {
+            if (!converted) return fail(converted.error());
+            parsed.*member = std::move(*converted);
+            return ok();
+          };
+          if constexpr (std::is_same_v<T, bool> || std::is_same_v<T, std::optional<bool>>) {
+            return store(option_switch(row.description, *value));
+          } else if constexpr (std::is_same_v<T, uint64_t> ||
+                               std::is_same_v<T, std::optional<uint64_t>>) {
+            return store(option_unsigned(row.description, *value));
+          } else {
+            return store(option_text(row.description, *value));
+          }
+        },
+        row.member);
     if (!stored) return fail(stored.error());
     dict.erase(row.description.name);
   }

@@ -39,6 +39,8 @@ std::string with_double_quotes(std::string_view text) {
 /// Takes the parser's events and fills a dictionary. Every event returns whether to go on.
 class Flattener final : public nlohmann::json_sax<nlohmann::json> {
  public:
+  explicit Flattener(size_t text_length) : text_length_(text_length) {}
+
   Result<OptionDict> result() && {
     if (error_) return fail(std::move(*error_));
     return std::move(dict_);
@@ -84,6 +86,10 @@ class Flattener final : public nlohmann::json_sax<nlohmann::json> {
                    const nlohmann::json::exception& why) override {
     // The parser calls numbers out of range that no double can hold.
     const bool number = why.id == 406;
+    if (!number && position > text_length_) {
+      return refuse(
+          Error(ErrorCode::kInvalidArgument, "json: the text ends too early").because("json-end"));
+    }
     return refuse(Error(ErrorCode::kInvalidArgument, (number ? "json: number out of range at byte "
                                                              : "json: syntax error at byte ") +
                                                          std::to_string(position))
@@ -145,6 +151,7 @@ class Flattener final : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
 
+  size_t text_length_;
   OptionDict dict_;
   std::optional<Error> error_;
   std::vector<Level> levels_;
@@ -273,8 +280,9 @@ void append_tree(std::string& out, const Tree& tree) {
 
 Result<OptionDict> OptionDict::parse_json(std::string_view text) {
   if (Result<void> fits = options_detail::check_text(text); !fits) return fail(fits.error());
-  Flattener flattener;
-  nlohmann::json::sax_parse(with_double_quotes(text), &flattener);
+  const std::string json = with_double_quotes(text);
+  Flattener flattener(json.size());
+  nlohmann::json::sax_parse(json, &flattener);
   return std::move(flattener).result();
 }
 

@@ -80,9 +80,15 @@ TEST(Json, RefusesAllButOneObject) {
     EXPECT_EQ(json_name(text), "json-not-object") << text;
   }
   for (const char* text :
-       {"", "{", "{}}", "{} {}", "{\"a\":1,}", "{a:1}", "{\"a\" 1}", "{\"a\":}", "{\"a\":01}",
-        "{\"a\":\"\\x\"}", "{\"a\":\"\n\"}", "{\"a\":'b}", "// x\n{}", "{\"a\":nan}"}) {
+       {"{}}", "{} {}", "{\"a\":1,}", "{a:1}", "{\"a\" 1}", "{\"a\":}", "{\"a\":01}",
+        "{\"a\":\"\\x\"}", "{\"a\":\"\n\"}", "// x\n{}", "{\"a\":nan}"}) {
     EXPECT_EQ(json_name(text), "json-syntax") << text;
+  }
+}
+
+TEST(Json, SaysWhenTheTextEndsTooEarly) {
+  for (const char* text : {"", " ", "{", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":'b}"}) {
+    EXPECT_EQ(json_name(text), "json-end") << text;
   }
 }
 
