@@ -77,14 +77,13 @@ Result<std::string> normalised(const OptionDescription& row, const OptionValue& 
   if (row.type == OptionType::kSwitch) {
     const Result<bool> is_on = option_switch(row, value);
     if (!is_on) return fail(is_on.error());
-    return *is_on ? "on" : "off";
-  }
-  if (row.type == OptionType::kSize || row.type == OptionType::kNumber) {
+  } else if (row.type == OptionType::kSize || row.type == OptionType::kNumber) {
     const Result<uint64_t> number = option_unsigned(row, value);
     if (!number) return fail(number.error());
     return std::to_string(*number);
   }
-  // A choice is the driver's to judge: the announcement comes first.
+  // Switches are announced as they were written. A choice is the driver's to judge: the
+  // announcement comes first.
   const auto* text = std::get_if<std::string>(&value);
   return text == nullptr ? std::string() : *text;
 }

@@ -25,7 +25,7 @@ class CreateTable {
   std::span<const OptionDescription> rows() const { return rows_; }
   const OptionDescription* find(std::string_view name) const;
 
-  /// Reads -o lists, given in order; later values win. Switches become "on" or "off", sizes bytes.
+  /// Reads -o lists, given in order; later values win. Sizes become bytes.
   /// Errors: kInvalidArgument with the user's words.
   Result<OptionDict> parse(std::span<const std::string_view> lists) const;
 

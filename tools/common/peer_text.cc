@@ -27,7 +27,8 @@ std::string placeholder(std::string_view name, std::span<const std::string> valu
   if (name == "errno") return std::strerror(error->os_error());
   if (name == "cause") {
     const std::optional<Error> cause = error->cause();
-    return cause ? peer_text(*cause) : error->message();
+    if (cause) return peer_text(*cause);
+    return values.empty() ? error->message() : values[0];
   }
   return {};
 }

@@ -7,8 +7,8 @@
 namespace ashlar::tools {
 
 /// What scripts expect to read where the library says `reason`. In `text`: {0} to {9} are the
-/// error's values, {cause} the text of its cause (Error::cause()), {errno} the system's text for
-/// its errno.
+/// error's values, {cause} the text of its cause (Error::cause(), else value 0), {errno} the
+/// system's text for its errno.
 struct PeerWords {
   std::string_view reason;
   std::string_view text;

@@ -6,8 +6,7 @@
 
 namespace ashlar::tools {
 
-Session::Session(Program& program, Trust trust, const RuntimeOptions& runtime)
-    : program_(program) {
+Session::Session(Program& program, Trust trust, const RuntimeOptions& runtime) : program_(program) {
   runtime_ = Runtime::create(runtime);
   Graph::Options options;
   options.drivers = builtin_drivers();

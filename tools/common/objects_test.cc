@@ -1,0 +1,77 @@
+// Claims about --object.
+#include "tools/common/objects.h"
+
+#include <gtest/gtest.h>
+
+namespace ashlar::tools {
+namespace {
+
+// 32 bytes, "0123456789abcdef0123456789abcdef", and the vector "fedcba9876543210".
+constexpr std::string_view kKey = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+constexpr std::string_view kVector = "ZmVkY2JhOTg3NjU0MzIxMA==";
+
+std::string refusal(Objects& objects, std::string_view text) {
+  const Result<void> added = objects.add(text);
+  EXPECT_FALSE(added.has_value()) << text;
+  return added ? std::string() : added.error().message();
+}
+
+TEST(Objects, KeepSecretsGivenInAnyForm) {
+  Objects objects;
+  ASSERT_TRUE(objects.add("secret,id=plain,data=a,,b").has_value());
+  ASSERT_TRUE(objects.add("secret,id=coded,data=/wA=,format=base64").has_value());
+  ASSERT_TRUE(objects.add(R"({"qom-type": "secret", "id": "json", "data": "c"})").has_value());
+  EXPECT_EQ(*objects.secret("plain"), "a,b");
+  EXPECT_EQ(*objects.secret("coded"), std::string("\xff\0", 2));
+  EXPECT_EQ(*objects.secret("json"), "c");
+  EXPECT_EQ(objects.secret("none"), nullptr);
+}
+
+TEST(Objects, DecryptASecretWithAnotherOne) {
+  Objects objects;
+  ASSERT_TRUE(objects.add("secret,id=k,format=base64,data=" + std::string(kKey)).has_value());
+  // "pass", padded, encrypted with AES-256-CBC by the openssl program.
+  ASSERT_TRUE(objects
+                  .add("secret,id=s,format=base64,keyid=k,iv=" + std::string(kVector) +
+                       ",data=63UyvuDtRsXwP3vHu2LFPg==")
+                  .has_value());
+  EXPECT_EQ(*objects.secret("s"), "pass");
+}
+
+TEST(Objects, RefuseWhatIsNoSecret) {
+  Objects objects;
+  EXPECT_EQ(refusal(objects, ""), "Parameter 'qom-type' is missing");
+  EXPECT_EQ(refusal(objects, "bogus,id=s"), "Parameter 'qom-type' does not accept value 'bogus'");
+  EXPECT_EQ(refusal(objects, "secret,data=x"), "Parameter 'id' is missing");
+  EXPECT_TRUE(refusal(objects, "secret,id=1s,data=x").starts_with("Parameter 'id' expects an id"));
+  EXPECT_EQ(refusal(objects, "secret,id=s"), "Either 'file' or 'data' must be provided");
+  EXPECT_EQ(refusal(objects, "secret,id=s,data=x,file=y"),
+            "'file' and 'data' are mutually exclusive");
+  EXPECT_EQ(refusal(objects, "secret,id=s,data=x,bogus=1"), "Parameter 'bogus' is unexpected");
+  EXPECT_EQ(refusal(objects, R"({"qom-type": "secret", "id": "s", "data": 1})"),
+            "Invalid parameter type for 'data', expected: string");
+}
+
+TEST(Objects, RefuseWhatCannotBeDecoded) {
+  Objects objects;
+  ASSERT_TRUE(objects.add("secret,id=k,data=short").has_value());
+  EXPECT_EQ(refusal(objects, "secret,id=s,data=@@,format=base64"),
+            "Base64 data contains invalid characters");
+  EXPECT_EQ(refusal(objects, "secret,id=s,data=eA==,format=hex"),
+            "Parameter 'format' does not accept value 'hex'");
+  EXPECT_EQ(refusal(objects, "secret,id=s,data=eA==,format=base64,keyid=none"),
+            "No secret with id 'none'");
+  EXPECT_EQ(refusal(objects, "secret,id=s,data=eA==,format=base64,keyid=k"),
+            "Key should be 32 bytes in length");
+}
+
+TEST(Objects, RefuseASecondSecretOfTheSameName) {
+  Objects objects;
+  ASSERT_TRUE(objects.add("secret,id=s,data=x").has_value());
+  EXPECT_EQ(refusal(objects, "secret,id=s,data=y"),
+            "attempt to add duplicate property 's' to object (type 'container')");
+  EXPECT_EQ(*objects.secret("s"), "x");
+}
+
+}  // namespace
+}  // namespace ashlar::tools
