@@ -42,8 +42,17 @@ foreach(folder IN LISTS test_folders)
       ENVIRONMENT "ASHLAR_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY};GTEST_OUTPUT=xml:${results}")
 endforeach()
 
-# Checks of the tree itself, and of what is installed.
+# Runs beside the peer's tools: tests/interop/<name>_test.py. They skip what is not installed.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
+file(GLOB interop_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/interop/*_test.py)
+foreach(source IN LISTS interop_sources)
+  cmake_path(GET source STEM name)
+  add_test(NAME interop_${name} COMMAND ${Python3_EXECUTABLE} ${source})
+  set_tests_properties(interop_${name} PROPERTIES TIMEOUT 300 LABELS interop
+      ENVIRONMENT ASHLAR_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY})
+endforeach()
+
+# Checks of the tree itself, and of what is installed.
 function(ashlar_add_check name)
   add_test(NAME check_${name}
       COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/tests/checks/check_${name}.py ${ARGN})

@@ -1,18 +1,18 @@
 // The runtime's claims, held on the ring and on the pool of blocking calls alike.
 #include <gtest/gtest.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <cstddef>
-#include <cstdio>
-#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <numeric>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "ashlar/loop.h"
 #include "async/io_operation.h"
@@ -132,35 +132,6 @@ TEST_P(RuntimeTest, TakesMoreOperationsAtOnceThanTheQueueHolds) {
   const std::string text = sync_wait(*runtime, read_text(file.fd(), 3000, 0));
   ASSERT_EQ(text.size(), 3000u);
   for (size_t at = 0; at < text.size(); ++at) ASSERT_EQ(text[at], static_cast<char>(at));
-}
-
-/// From here on this process is refused rings, as in many containers.
-void refuse_rings() {
-  std::array<sock_filter, 4> program = {
-      sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
-      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog filter = {.len = program.size(), .filter = program.data()};
-  ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-  ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
-  ASSERT_EQ(syscall(SYS_io_uring_setup, 1, nullptr), -1);
-  ASSERT_EQ(errno, EPERM);
-}
-
-void read_back_without_rings() {
-  refuse_rings();
-  auto runtime = Runtime::create();
-  TemporaryFile file;
-  const int64_t wrote = sync_wait(*runtime, write_text(file.fd(), "brick", 0));
-  const std::string got = sync_wait(*runtime, read_text(file.fd(), 5, 0));
-  std::exit(!testing::Test::HasFailure() && wrote == 5 && got == "brick" ? 0 : 1);
-}
-
-TEST(RuntimeDeathTest, WorksWhereRingsAreRefused) {
-  GTEST_FLAG_SET(death_test_style, "threadsafe");  // other tests may have left threads behind
-  EXPECT_EXIT(read_back_without_rings(), testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""Claims about the img tool beside the peer's: same words, same numbers, readable images."""
+import os
+import subprocess
+import unittest
+
+from twins import PEER, TwinTest, run
+
+
+def fill(path, offset: int, data: bytes) -> None:
+    with open(path, "r+b") as stream:
+        stream.seek(offset)
+        stream.write(data)
+
+
+class Create(TwinTest):
+    def test_announces_a_raw_image_and_makes_it_as_long_as_asked(self):
+        for size in ("0", "1000", "64k", "1.5M", "0x1000", "1T"):
+            self.same("create", "-f", "raw", "new.raw", size)
+            self.assertEqual((self.ours / "new.raw").stat().st_size,
+                             (self.peer / "new.raw").stat().st_size)
+
+    def test_announces_the_options_of_a_qcow2_image_in_the_peers_order(self):
+        for options in ("cluster_size=4k", "compat=0.10", "refcount_bits=1", "lazy_refcounts=on",
+                        "extended_l2=on", "compression_type=zstd", "cluster_size=2M,compat=1.1"):
+            self.same("create", "-f", "qcow2", "-o", options, "new.qcow2", "1G")
+
+    def test_makes_qcow2_images_that_the_peer_finds_in_order(self):
+        for options in ("cluster_size=512", "compat=0.10", "extended_l2=on",
+                        "preallocation=metadata"):
+            self.assertEqual(run(self.our_img, "create", "-q", "-f", "qcow2", "-o", options, "new",
+                                 "10M", folder=self.ours).status, 0)
+            checked = run(PEER, "check", "new", folder=self.ours)
+            self.assertEqual((checked.status, checked.err), (0, ""), checked.out)
+
+    def test_takes_the_size_from_the_backing_image(self):
+        self.with_peer("create", "-q", "-f", "raw", "base.raw", "3M")
+        self.same("create", "-f", "qcow2", "-b", "base.raw", "-F", "raw", "top.qcow2")
+        self.same_json("info", "--output=json", "top.qcow2")
+
+    def test_refuses_what_the_peer_refuses_in_its_words(self):
+        for words in (["new"], ["-f", "bogus", "new", "1M"],
+                      ["-f", "qcow2", "-o", "bogus=1", "new", "1M"],
+                      ["-f", "qcow2", "-o", "cluster_size=511", "new", "1M"],
+                      ["-f", "qcow2", "-o", "size=1M", "new", "1M"],
+                      ["-f", "qcow2", "-b", "gone", "-F", "raw", "new"],
+                      ["-f", "raw", "none/new", "1M"]):
+            self.assertEqual(self.same("create", *words).status, 1)
+
+    def test_lists_the_options_of_raw_images(self):
+        self.same("create", "-f", "raw", "-o", "help")
+        self.same("create", "-f", "raw", "-o", "help", "new.raw")
+
+
+class Info(TwinTest):
+    def test_describes_raw_and_qcow2_images_alike(self):
+        self.with_peer("create", "-q", "-f", "raw", "a.raw", "1M")
+        self.with_peer("create", "-q", "-f", "qcow2", "-o", "lazy_refcounts=on", "a.qcow2", "1M")
+        for name in ("a.raw", "a.qcow2"):
+            self.same_json("info", "--output=json", name)
+
+    def test_walks_a_backing_chain(self):
+        self.in_both(lambda folder: (folder / "sub").mkdir())
+        self.with_peer("create", "-q", "-f", "qcow2", "sub/base", "1M")
+        self.with_peer("create", "-q", "-f", "qcow2", "-b", "base", "-F", "qcow2", "sub/top")
+        chain = self.same_json("info", "--backing-chain", "--output=json", "sub/top")
+        self.assertEqual([image["filename"] for image in chain], ["sub/top", "sub/base"])
+
+    def test_says_what_is_wrong_in_the_peers_words(self):
+        self.with_peer("create", "-q", "-f", "raw", "a.raw", "1M")
+        for words in (["none"], ["-f", "qcow2", "a.raw"], ["-f", "bogus", "a.raw"], ["bogus:x"],
+                      ["json:{}"]):
+            self.assertEqual(self.same("info", *words).status, 1)
+
+    def test_opens_no_backing_file_when_told_not_to_trust(self):
+        self.with_peer("create", "-q", "-u", "-f", "qcow2", "-b", "/etc/passwd", "-F", "raw",
+                       "top", "1M")
+        words = ("map", "--untrusted", "top")
+        refused = run(self.our_img, *words, folder=self.ours)
+        self.assertEqual((refused.status, refused.out), (1, ""))
+        self.assertEqual(run(self.our_img, "info", "--untrusted", "top", folder=self.ours).status, 0)
+
+
+class Map(TwinTest):
+    def test_agrees_on_raw_images_with_holes(self):
+        self.with_peer("create", "-q", "-f", "raw", "a.raw", "1M")
+        self.in_both(lambda folder: fill(folder / "a.raw", 512 << 10, b"x" * 4096))
+        self.same("map", "a.raw")
+        self.same_json("map", "--output=json", "a.raw")
+        self.same_json("map", "--output=json", "-s", "100k", "-l", "500k", "a.raw")
+        self.same_json("map", "--output=json", "-s", "1G", "a.raw")
+
+    def test_agrees_on_overlays(self):
+        self.with_peer("create", "-q", "-f", "raw", "a.raw", "1M")
+        self.in_both(lambda folder: fill(folder / "a.raw", 0, b"x" * 65536))
+        self.with_peer("create", "-q", "-f", "qcow2", "-b", "a.raw", "-F", "raw", "top", "2M")
+        self.same("map", "top")
+        self.same_json("map", "--output=json", "top")
+
+
+class Resize(TwinTest):
+    def test_grows_and_shrinks_both_formats(self):
+        self.with_peer("create", "-q", "-f", "raw", "a.raw", "1M")
+        self.with_peer("create", "-q", "-f", "qcow2", "a.qcow2", "1M")
+        for name, form in (("a.raw", "raw"), ("a.qcow2", "qcow2")):
+            for words in (["2M"], ["+512k"], ["--shrink", "-512k"], ["--shrink", "512k"], ["100k"]):
+                *options, size = words
+                self.same("resize", "-f", form, *options, name, size)
+                self.same_json("info", "--output=json", "-f", form, name)
+
+    def test_warns_of_a_guessed_raw_image(self):
+        self.with_peer("create", "-q", "-f", "raw", "a.raw", "1M")
+        self.assertIn("WARNING", self.same("resize", "a.raw", "2M").err)
+
+
+class Check(TwinTest):
+    def test_finds_and_repairs_a_leak(self):
+        self.with_peer("create", "-q", "-f", "qcow2", "a.qcow2", "1M")
+        # The last refcount of the first block: a cluster that nothing uses.
+        self.in_both(lambda folder: fill(folder / "a.qcow2", 0x20000 + 2 * 9, b"\0\1"))
+        self.in_both(lambda folder: os.truncate(folder / "a.qcow2", 10 << 16))
+        self.assertEqual(self.same("check", "a.qcow2").status, 3)
+        self.assertEqual(self.same("check", "-r", "leaks", "a.qcow2").status, 0)
+        self.assertEqual(self.same("check", "a.qcow2").status, 0)
+
+    def test_knows_which_formats_have_no_check(self):
+        self.with_peer("create", "-q", "-f", "raw", "a.raw", "1M")
+        self.assertEqual(self.same("check", "-f", "raw", "a.raw").status, 63)
+
+
+class Measure(TwinTest):
+    def test_agrees_with_the_peer(self):
+        self.with_peer("create", "-q", "-f", "raw", "a.raw", "1M")
+        self.in_both(lambda folder: fill(folder / "a.raw", 0, b"x" * 65536))
+        for words in (["--size", "1G"], ["--size", "1G", "-o", "cluster_size=4k"], ["a.raw"]):
+            for form in ("raw", "qcow2"):
+                if form == "raw" and "-o" in words:
+                    continue
+                self.same("measure", "-O", form, *words)
+                self.same("measure", "--output=json", "-O", form, *words)
+
+
+class Output(TwinTest):
+    def test_fails_when_it_cannot_be_written(self):
+        self.with_peer("create", "-q", "-f", "raw", "a.raw", "1M")
+        with open("/dev/full", "w", encoding="ascii") as full:
+            done = subprocess.run([self.our_img, "info", "a.raw"], cwd=self.ours, stdout=full,
+                                  stderr=subprocess.PIPE, text=True, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("No space left on device", done.stderr)
+
+    def test_fails_when_nobody_reads_it(self):
+        self.with_peer("create", "-q", "-f", "raw", "a.raw", "1M")
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run([self.our_img, "info", "a.raw"], cwd=self.ours, stdout=writing,
+                              stderr=subprocess.PIPE, text=True, check=False)
+        os.close(writing)
+        self.assertEqual(done.returncode, 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
