@@ -84,7 +84,7 @@ Result<std::string> resolve_beside(const std::string& name, const std::string& b
 
 std::string comparable_name(std::string_view filename) {
   std::string result;
-  if (filename.starts_with('/')) result = "/";
+  if (filename.starts_with('/')) result.push_back('/');
   while (!filename.empty()) {
     const size_t end = std::min(filename.find('/'), filename.size());
     const std::string_view part = filename.substr(0, end);
