@@ -28,7 +28,8 @@ std::optional<std::string> plain_name(const GraphNode& start) {
 OptionDict describe(const GraphNode& node, unsigned depth) {
   OptionDict dict;
   dict.set("driver", std::string(node.spec().name));
-  for (const auto& [key, value] : node.driver().naming_options().entries()) dict.set(key, value);
+  const OptionDict naming = node.driver().naming_options();
+  for (const auto& [key, value] : naming.entries()) dict.set(key, value);
   if (depth == kMaxDepth) return dict;
   bool backing = false;
   for (const Node::ChildLink& link : node.children()) {

@@ -1,0 +1,55 @@
+// Files pass the suite of all devices, in every way in which they can be opened.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "testing/conformance.h"
+#include "testing/temporary_folder.h"
+
+namespace ashlar {
+namespace {
+
+ConformanceSubject files_in(const TemporaryFolder& folder) {
+  ConformanceSubject subject;
+  subject.runtime.io_loops = 2;
+  subject.make = [&folder](uint64_t size) {
+    std::filesystem::remove(folder.path("disk"));
+    std::filesystem::resize_file(folder.file("disk"), size);
+    OptionDict options;
+    options.set("driver", std::string("file"));
+    options.set("filename", folder.path("disk"));
+    return options;
+  };
+  return subject;
+}
+
+TEST(FileConformance, Buffered) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(run_conformance(files_in(folder)), "");
+}
+
+TEST(FileConformance, Direct) {
+  const TemporaryFolder folder;
+  ConformanceSubject subject = files_in(folder);
+  subject.flags.cache_direct = true;
+  EXPECT_EQ(run_conformance(subject), "");
+}
+
+TEST(FileConformance, UnmappingWithoutFlushes) {
+  const TemporaryFolder folder;
+  ConformanceSubject subject = files_in(folder);
+  subject.flags.discard = OpenFlags::Discard::kUnmap;
+  subject.flags.cache_no_flush = true;
+  EXPECT_EQ(run_conformance(subject), "");
+}
+
+TEST(FileConformance, WithoutARing) {
+  const TemporaryFolder folder;
+  ConformanceSubject subject = files_in(folder);
+  subject.runtime.files = RuntimeOptions::FileBackend::kThreads;
+  subject.flags.discard = OpenFlags::Discard::kUnmap;
+  EXPECT_EQ(run_conformance(subject), "");
+}
+
+}  // namespace
+}  // namespace ashlar
