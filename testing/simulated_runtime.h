@@ -27,7 +27,7 @@ class SimulationStuck : public std::runtime_error {
 ///
 /// Of the operations only timers and their cancellation work here; files are simulated disks.
 /// Everything, posts included, happens on one thread.
-class SimulatedRuntime final : public Runtime {
+class SimulatedRuntime : public Runtime {
  public:
   explicit SimulatedRuntime(uint64_t seed, unsigned loops = 1);
   ~SimulatedRuntime() override;

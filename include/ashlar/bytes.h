@@ -131,6 +131,9 @@ class Buffers {
     return part;
   }
   Buffers from(size_t offset) const { return slice(offset, size_ - offset); }
+  /// Leaves the first `count` bytes out from now on. In coroutines the way to move on: GCC 12
+  /// builds the value of `x = x.from(n)` inside of x where x is a parameter of a coroutine.
+  void remove_front(size_t count) { *this = from(count); }
 
   /// Calls `visit(Segment)` for every non-empty segment in order.
   template <typename Visit>

@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 #include <mutex>
-#include <unordered_map>
 #include <unordered_set>
 
 #include "graph/edge_permissions.h"
@@ -147,76 +147,54 @@ void Transaction::set_flags(GraphNode& node, const OpenFlags& flags) {
   touch(node);
 }
 
-/// Nodes in an order in which every parent comes before its children, and which of them have
-/// something to compute.
-struct Transaction::Reach {
-  explicit Reach(const std::vector<GraphNode*>& from) {
-    std::unordered_set<GraphNode*> seen;
-    struct Visit {
-      GraphNode* node;
-      size_t next_edge;
-    };
-    std::vector<Visit> path;
-    for (GraphNode* start : from) {
-      if (!seen.insert(start).second) continue;
-      path.push_back({start, 0});
-      while (!path.empty()) {
-        Visit& visit = path.back();
-        if (visit.next_edge == visit.node->edges().size()) {
-          order.push_back(visit.node);
-          path.pop_back();
-          continue;
-        }
-        GraphNode* child = visit.node->edges()[visit.next_edge++]->child();
-        if (child != nullptr && seen.insert(child).second) path.push_back({child, 0});
-      }
-    }
-    std::reverse(order.begin(), order.end());
-    dirty.insert(from.begin(), from.end());
-  }
-
-  std::vector<GraphNode*> order;
-  std::unordered_set<GraphNode*> dirty;
-};
-
 Result<void> Transaction::apply() {
-  Reach reach(touched_);
-  for (GraphNode* node : reach.order) {
-    if (!reach.dirty.contains(node)) continue;
-    if (Result<void> settled = settle(*node, reach); !settled) return settled;
+  const std::vector<GraphNode*> affected = spread();
+  for (GraphNode* node : affected) {
+    if (Result<void> allowed = check(*node); !allowed) return allowed;
   }
   // Everybody agrees; now those who hold locks for it.
-  for (GraphNode* node : reach.order) {
-    if (!reach.dirty.contains(node)) continue;
+  for (GraphNode* node : affected) {
     if (Result<void> told = tell(*node); !told) return told;
   }
   return ok();
 }
 
-/// Checks who uses `node`, and computes what it uses itself.
-Result<void> Transaction::settle(GraphNode& node, Reach& reach) {
-  const UseOfNode use = use_of(node);
+/// Computes what edges need, downwards from what was touched, as far as anything changes. A node
+/// may be met again after another of its parents has changed; nothing is checked before the end.
+std::vector<GraphNode*> Transaction::spread() {
+  std::vector<GraphNode*> affected = touched_;
+  std::unordered_set<GraphNode*> known(touched_.begin(), touched_.end());
+  std::deque<GraphNode*> open(touched_.begin(), touched_.end());
+  while (!open.empty()) {
+    GraphNode& node = *open.front();
+    open.pop_front();
+    const UseOfNode use = use_of(node);
+    for (const auto& owned : node.edges()) {
+      Edge& edge = *owned;
+      const UseOfNode old{edge.used(), edge.shared()};
+      const UseOfNode needs = needs_of(edge, node, use);
+      if (edge.child() == nullptr || needs == old) continue;
+      undo_.push_back([&edge, old] {
+        edge.used_.store(old.used);
+        edge.shared_ = old.shared;
+      });
+      edge.used_.store(needs.used);
+      edge.shared_ = needs.shared;
+      open.push_back(edge.child());
+      if (known.insert(edge.child()).second) affected.push_back(edge.child());
+    }
+  }
+  return affected;
+}
+
+Result<void> Transaction::check(const GraphNode& node) {
   constexpr Permissions kChanging =
       Permission::kWrite | Permission::kWriteUnchanged | Permission::kResize;
-  if (node.read_only() && !(use.used & kChanging).empty()) {
+  if (node.read_only() && !(use_of(node).used & kChanging).empty()) {
     return fail(Error(ErrorCode::kReadOnly, fmt::format("node \"{}\" is read-only", node.name()))
                     .because("node-read-only", {node.name()}));
   }
-  if (Result<void> shared = check_sharing(node); !shared) return shared;
-  for (const auto& owned : node.edges()) {
-    Edge& edge = *owned;
-    const UseOfNode old{edge.used(), edge.shared()};
-    const UseOfNode needs = needs_of(edge, node, use);
-    if (edge.child() == nullptr || needs == old) continue;
-    undo_.push_back([&edge, old] {
-      edge.used_.store(old.used);
-      edge.shared_ = old.shared;
-    });
-    edge.used_.store(needs.used);
-    edge.shared_ = needs.shared;
-    reach.dirty.insert(edge.child());
-  }
-  return ok();
+  return check_sharing(node);
 }
 
 Result<void> Transaction::tell(GraphNode& node) {

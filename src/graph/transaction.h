@@ -40,11 +40,11 @@ class Transaction {
   void commit() noexcept;
 
  private:
-  struct Reach;
   void touch(GraphNode& node);
   void link(Edge& edge, GraphNode* child);
   static void mark_in_chain(GraphNode& top);
-  Result<void> settle(GraphNode& node, Reach& reach);
+  std::vector<GraphNode*> spread();
+  static Result<void> check(const GraphNode& node);
   Result<void> tell(GraphNode& node);
 
   GraphState& graph_;

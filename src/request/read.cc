@@ -54,7 +54,7 @@ std::optional<Result<void>> read_now(GraphNode& node, ByteRange range,
     }
     if (target->length == range.length) return ok();
     range = range.after(target->length);
-    into = into.from(target->length);
+    into.remove_front(target->length);
   }
 }
 
@@ -70,7 +70,7 @@ Task<Result<void>> read(GraphNode& node, ByteRange range, MutableBuffers into) {
     parts.spawn(read_part(*target, into.slice(0, target->length), first_error));
     if (target->length == range.length || !first_error) break;
     range = range.after(target->length);
-    into = into.from(target->length);
+    into.remove_front(target->length);
     if (parts.running() >= kParallelParts) co_await parts.join();
     target = co_await resolve(node, range);
     if (!target) {

@@ -151,7 +151,7 @@ Task<Result<void>> write_format(GraphNode& node, ByteRange range, ConstBuffers f
     Result<uint64_t> done = co_await write_some(node, range, from);
     if (!done) co_return fail(done.error());
     range = range.after(*done);
-    from = from.from(*done);
+    from.remove_front(*done);
   }
   node.note_grown_to(all.end());
   node.write_generation().fetch_add(1, std::memory_order_release);
@@ -182,7 +182,7 @@ Task<Result<void>> write_compressed(GraphNode& node, ByteRange range, ConstBuffe
     if (!written) co_return written;
     guard.unlock();
     range = range.after(piece.length);
-    from = from.from(piece.length);
+    from.remove_front(piece.length);
   }
   node.write_generation().fetch_add(1, std::memory_order_release);
   if (flags.fua) co_return co_await request::flush(node);
