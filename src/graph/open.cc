@@ -51,7 +51,7 @@ std::string storage_name(const GraphState& graph, const OptionDict& options) {
 }  // namespace
 
 Result<Edge*> attach_child(GraphNode& parent, std::string name, ChildRole role, GraphNode& child) {
-  Transaction attach(parent.graph());
+  Transaction attach(parent.graph(), Transaction::Nodes::kOpening);
   Edge& edge = attach.add_edge(parent, std::move(name), role);
   if (Result<void> pointed = attach.point(edge, &child); !pointed) return fail(pointed.error());
   if (Result<void> applied = attach.apply(); !applied) return fail(applied.error());

@@ -223,7 +223,9 @@ void Transaction::commit() noexcept {
     std::erase_if(edge->parent_->children_,
                   [edge](const auto& owned) { return owned.get() == edge; });
   }
-  for (GraphNode* node : touched_) node->invalidate_resolved();
+  if (nodes_ == Nodes::kInUse) {
+    for (GraphNode* node : touched_) node->invalidate_resolved();
+  }
   pinned_.clear();  // who is not used any more starts to close
 }
 

@@ -19,7 +19,10 @@ class GraphState;
 /// longer than one step: nothing is awaited between the first change and the end.
 class Transaction {
  public:
-  explicit Transaction(GraphState& graph) : graph_(graph) {}
+  /// Whether what is changed may have served requests, which noted where extents are.
+  enum class Nodes : uint8_t { kInUse, kOpening };
+  explicit Transaction(GraphState& graph, Nodes nodes = Nodes::kInUse)
+      : graph_(graph), nodes_(nodes) {}
   Transaction(const Transaction&) = delete;
   ~Transaction();
 
@@ -48,6 +51,7 @@ class Transaction {
   Result<void> tell(GraphNode& node);
 
   GraphState& graph_;
+  const Nodes nodes_;
   std::vector<std::function<void()>> undo_;
   std::vector<GraphNode*> touched_;
   std::vector<Edge*> removed_;   // to be destroyed on commit
