@@ -42,7 +42,7 @@ Result<Preallocation> preallocation_of(const std::string& word) {
   return fail(
       Error(ErrorCode::kInvalidArgument,
             fmt::format("option \"preallocation\" wants off, falloc or full, not \"{}\"", word))
-          .because("option-choice", {"preallocation", word}));
+          .because("file-preallocation-word", {word}));
 }
 
 Result<Plan> plan_for(const std::string& filename, Flavor flavor, OptionDict& options) {

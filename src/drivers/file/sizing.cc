@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -30,9 +31,10 @@ int reserve(int fd, ByteRange range) {
   return result;
 }
 
+alignas(4096) constexpr std::array<std::byte, 256_KiB> kZeroes{};
+
 /// 0 or errno.
 int write_zeroes(int fd, ByteRange range) {
-  static constexpr std::array<std::byte, 256_KiB> kZeroes{};
   while (!range.empty()) {
     const uint64_t length = range.first(kZeroes.size()).length;
     const ssize_t done = ::pwrite(fd, kZeroes.data(), length, static_cast<off_t>(range.offset));
@@ -57,6 +59,13 @@ int grow(int fd, uint64_t from, Sizing wanted) {
   return truncate_to(fd, wanted.size);
 }
 
+/// Puts a block at the start of a file that had none: from a file that is all hole, nobody can find
+/// out how direct access to it must be aligned. Of no consequence when it fails.
+void allocate_first_block(int fd, uint64_t size) {
+  const uint64_t length = std::min<uint64_t>(size, 4096);
+  (void)::pwrite(fd, kZeroes.data(), length, 0);
+}
+
 }  // namespace
 
 Result<void> check_preallocation(Preallocation preallocation) {
@@ -76,7 +85,11 @@ Result<void> set_file_size(const Descriptor& descriptor, const std::string& path
   int os_error = 0;
   if (wanted.size > before->size) {
     os_error = grow(fd, before->size, wanted);
-    if (os_error != 0) (void)truncate_to(fd, before->size);
+    if (os_error != 0) {
+      (void)truncate_to(fd, before->size);
+    } else if (before->size == 0) {
+      allocate_first_block(fd, wanted.size);
+    }
   } else if (wanted.size == before->size) {
     return ok();
   } else if (wanted.preallocation != Preallocation::kOff) {

@@ -111,7 +111,15 @@ class RawDriver final : public FormatDriver {
                                        window_.options.offset))
                          .because("raw-too-large"));
     }
-    co_return co_await file_.resize(*end, flags);
+    Result<void> resized = co_await file_.resize(*end, flags);
+    if (!resized) co_return resized;
+    // What cannot change its size may be content with being large enough; a raw disk is not.
+    const uint64_t became = info().size;
+    if (became == align_up(size, kSizeUnit)) co_return ok();
+    co_return fail(
+        Error(ErrorCode::kUnsupported, fmt::format("\"{}\" stays at {} bytes and cannot have {}",
+                                                   file_.filename(), became, size))
+            .because("raw-not-resized"));
   }
 
   OptionDict naming_options() const override { return window_.naming; }
