@@ -58,6 +58,7 @@ class EventLoop final : public Loop {
   void sleep_on_condition(uint64_t timeout_ns) noexcept;
   void rouse() noexcept;
   void cancel(IoOperation& operation) noexcept;
+  bool try_early_read(IoOperation& operation) noexcept;
   void cancel_everything() noexcept;
   bool anything_left() const noexcept;
   IoEngine* engine() noexcept;
@@ -70,6 +71,7 @@ class EventLoop final : public Loop {
   WakeDescriptor wake_;  // outlives the engine: a poster may be late
   std::unique_ptr<IoEngine> engine_;
   std::thread::id engine_thread_;
+  unsigned early_reads_left_ = 64;
   bool stopping_ = false;
   std::array<uint64_t, 32> random_words_;
   size_t random_left_ = 0;

@@ -1,7 +1,6 @@
 // The runtime of real programs: its loops, their threads, the worker pools.
 #include <algorithm>
 #include <memory>
-#include <thread>
 #include <vector>
 
 #include "ashlar/loop.h"
@@ -13,15 +12,10 @@ namespace {
 
 constexpr unsigned kMostBlockingCalls = 32;  // threads that sit in file calls, without io_uring
 
-unsigned workers_for(const RuntimeOptions& options) {
-  if (options.workers != 0) return options.workers;
-  return std::max(1u, std::thread::hardware_concurrency());
-}
-
 class SystemRuntime final : public Runtime {
  public:
   explicit SystemRuntime(const RuntimeOptions& options)
-      : workers_(workers_for(options)), blocking_calls_(kMostBlockingCalls) {
+      : workers_(options.workers), blocking_calls_(kMostBlockingCalls) {
     const unsigned count = std::min(options.io_loops, kMaxLoops - 1) + 1;
     const EventLoop::Setup setup = {.files = options.files, .blocking_calls = &blocking_calls_};
     for (unsigned index = 0; index < count; ++index) {

@@ -1,18 +1,20 @@
 // The runtime's claims, held on the ring and on the pool of blocking calls alike.
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <sys/un.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <cstring>
-#include <functional>
-#include <numeric>
+#include <cstddef>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <iterator>
 #include <string>
-#include <thread>
-#include <vector>
 
 #include "ashlar/loop.h"
 #include "async/io_operation.h"
@@ -132,6 +134,56 @@ TEST_P(RuntimeTest, TakesMoreOperationsAtOnceThanTheQueueHolds) {
   const std::string text = sync_wait(*runtime, read_text(file.fd(), 3000, 0));
   ASSERT_EQ(text.size(), 3000u);
   for (size_t at = 0; at < text.size(); ++at) ASSERT_EQ(text[at], static_cast<char>(at));
+}
+
+size_t open_descriptors() {
+  const auto entries = std::filesystem::directory_iterator("/proc/self/fd");
+  return static_cast<size_t>(std::distance(begin(entries), end(entries)));
+}
+
+TEST_P(RuntimeTest, AFewReadsOfThePageCacheNeedNoEngine) {
+  auto runtime = make();
+  TemporaryFile file;
+  ASSERT_EQ(pwrite(file.fd(), "brick", 5, 0), 5);
+  char byte = 0;
+  const iovec one = {.iov_base = &byte, .iov_len = 1};
+  if (preadv2(file.fd(), &one, 1, 0, RWF_NOWAIT) != 1) {
+    GTEST_SKIP() << "this file system cannot say what is cached";
+  }
+  const size_t before = open_descriptors();
+  EXPECT_EQ(sync_wait(*runtime, read_text(file.fd(), 5, 0)), "brick");
+  EXPECT_EQ(open_descriptors(), before);
+  sync_wait(*runtime, write_text(file.fd(), "x", 0));
+  EXPECT_GT(open_descriptors(), before);
+}
+
+/// From here on this process is refused rings, as in many containers.
+void refuse_rings() {
+  std::array<sock_filter, 4> program = {
+      sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter = {.len = program.size(), .filter = program.data()};
+  ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+  ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
+  ASSERT_EQ(syscall(SYS_io_uring_setup, 1, nullptr), -1);
+  ASSERT_EQ(errno, EPERM);
+}
+
+void read_back_without_rings() {
+  refuse_rings();
+  auto runtime = Runtime::create();
+  TemporaryFile file;
+  const int64_t wrote = sync_wait(*runtime, write_text(file.fd(), "brick", 0));
+  const std::string got = sync_wait(*runtime, read_text(file.fd(), 5, 0));
+  std::exit(!testing::Test::HasFailure() && wrote == 5 && got == "brick" ? 0 : 1);
+}
+
+TEST(RuntimeDeathTest, WorksWhereRingsAreRefused) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // other tests may have left threads behind
+  EXPECT_EXIT(read_back_without_rings(), testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

@@ -1,9 +1,20 @@
 // The worker pool: one queue, as many threads as there was ever work for at once.
 #include "async/worker_pool.h"
 
+#include <algorithm>
 #include <system_error>
 
 namespace ashlar {
+
+unsigned WorkerPool::most() const noexcept {
+  unsigned most = most_.load(std::memory_order_relaxed);
+  if (most == 0) {
+    // Only when it matters: the answer is read from files, and most short-lived tools need none.
+    most = std::max(1u, std::thread::hardware_concurrency());
+    most_.store(most, std::memory_order_relaxed);
+  }
+  return most;
+}
 
 bool WorkerPool::start_thread() noexcept {
   try {
@@ -18,7 +29,7 @@ void WorkerPool::run(Posted& work) noexcept {
   bool here = false;
   {
     std::lock_guard lock(guard_);
-    if (queued_ >= idle_ && threads_.size() < most_ && !ending_) start_thread();
+    if (queued_ >= idle_ && threads_.size() < most() && !ending_) start_thread();
     here = threads_.empty() || ending_;
     if (!here) {
       queue_.push(work);

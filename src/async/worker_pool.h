@@ -1,6 +1,7 @@
 // Threads for work that would hold up a loop: bounded, started when first needed, in order.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -12,6 +13,7 @@ namespace ashlar {
 
 class WorkerPool {
  public:
+  /// `most` threads; 0: as many as there are cores.
   explicit WorkerPool(unsigned most) : most_(most) {}
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
@@ -24,13 +26,14 @@ class WorkerPool {
   /// Runs what is left and ends the threads. Not on one of them.
   void finish() noexcept;
 
-  unsigned most() const noexcept { return most_; }
+  /// Threads there can be.
+  unsigned most() const noexcept;
 
  private:
   void serve() noexcept;
   bool start_thread() noexcept;
 
-  const unsigned most_;
+  mutable std::atomic<unsigned> most_;  // 0: not asked for yet
   std::mutex guard_;
   std::condition_variable work_or_end_;
   PostedQueue queue_;
