@@ -110,6 +110,7 @@ class BackendImpl final : public Backend, public RootUser {
   ErrorPolicies errors_;
   StatisticsSlots statistics_;
   std::atomic<WriteCache> write_cache_{WriteCache::kBack};
+  Mutex head_writes_;  // to a disk whose format was guessed
 
   // Control loop only.
   Mutex medium_changes_;

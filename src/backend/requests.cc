@@ -5,6 +5,7 @@
 
 #include "async/on_loop.h"
 #include "backend/backend_impl.h"
+#include "backend/guessed_raw.h"
 #include "graph/graph_state.h"
 #include "request/request.h"
 
@@ -42,6 +43,7 @@ struct BackendImpl::Write {
   ByteRange range;
   ConstBuffers from;
   WriteFlags flags;
+  Mutex* head_writes;
 
   std::optional<Result<void>> now(GraphNode& node) const noexcept {
     if (flags.fua || flags.compressed) return std::nullopt;
@@ -174,7 +176,7 @@ Task<Result<void>> BackendImpl::read(ByteRange range, MutableBuffers into) {
 
 Task<Result<void>> BackendImpl::write(ByteRange range, ConstBuffers from, WriteFlags flags) {
   flags.fua = flags.fua || through();
-  return serve(Write{range, from, flags});
+  return serve(Write{range, from, flags, &head_writes_});
 }
 
 Task<Result<void>> BackendImpl::write_zeroes(ByteRange range, ZeroFlags flags) {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 
 #include "ashlar/driver.h"
@@ -64,6 +65,14 @@ class OpenSession {
 
 /// Makes `child` a child of `parent`. Errors: of permissions and locks.
 Result<Edge*> attach_child(GraphNode& parent, std::string name, ChildRole role, GraphNode& child);
+
+/// How much of an image its format is guessed from.
+inline constexpr size_t kProbedBytes = 2048;
+/// The format that is surest that `head` is its; null: none claims it.
+const DriverSpec* guess_format(std::span<const DriverSpec* const> drivers,
+                               std::span<const std::byte> head) noexcept;
+/// Whether `format` is what an image is taken for when nothing else claims it.
+bool claims_anything(const DriverSpec& format) noexcept;
 
 /// The format of what is in `storage`. Errors: kWrongFormat "format-unknown".
 Task<Result<const DriverSpec*>> probe_format(GraphState& graph, NodeRef storage);

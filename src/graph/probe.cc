@@ -10,8 +10,6 @@ namespace ashlar {
 
 namespace {
 
-constexpr size_t kProbedBytes = 2048;
-
 Task<Result<size_t>> read_head(GraphState& graph, GraphNode& storage, std::span<std::byte> head) {
   const EpochDomain::Ticket inside = graph.requests().enter();
   const size_t length = static_cast<size_t>(std::min<uint64_t>(head.size(), storage.size()));
@@ -29,20 +27,29 @@ Task<Result<size_t>> read_head(GraphState& graph, GraphNode& storage, std::span<
 
 }  // namespace
 
+const DriverSpec* guess_format(std::span<const DriverSpec* const> drivers,
+                               std::span<const std::byte> head) noexcept {
+  const DriverSpec* best = nullptr;
+  int best_score = 0;
+  for (const DriverSpec* spec : drivers) {
+    const int score = spec->probe == nullptr ? 0 : spec->probe(head);
+    if (score <= best_score) continue;
+    best = spec;
+    best_score = score;
+  }
+  return best;
+}
+
+bool claims_anything(const DriverSpec& format) noexcept {
+  return format.probe != nullptr && format.probe({}) > 0;
+}
+
 Task<Result<const DriverSpec*>> probe_format(GraphState& graph, NodeRef storage) {
   const auto head = std::make_unique<std::array<std::byte, kProbedBytes>>();
   GraphNode& node = static_cast<GraphNode&>(*storage);
   Result<size_t> length = co_await read_head(graph, node, *head);
   if (!length) co_return fail(length.error());
-  const DriverSpec* best = nullptr;
-  int best_score = 0;
-  for (const DriverSpec* spec : graph.drivers()) {
-    if (spec->probe == nullptr) continue;
-    const int score = spec->probe(std::span(*head).first(*length));
-    if (score <= best_score) continue;
-    best = spec;
-    best_score = score;
-  }
+  const DriverSpec* best = guess_format(graph.drivers(), std::span(*head).first(*length));
   if (best != nullptr) co_return best;
   co_return fail(
       Error(ErrorCode::kWrongFormat, "\"" + node.filename() + "\" is an image of no known format")

@@ -163,7 +163,7 @@ class RawDriver final : public FormatDriver {
 };
 
 Task<Result<std::unique_ptr<Driver>>> open_raw(OpenContext& context) {
-  Result<Child*> file = co_await context.open_child("file", ChildRole::kPrimary);
+  Result<Child*> file = co_await context.open_child("file", ChildRole::kFiltered);
   if (!file) co_return fail(file.error());
   Result<Window> window = take_window(context.options(), **file);
   if (!window) co_return fail(window.error());
