@@ -17,7 +17,7 @@ Result<OptionDict> options_of_image(const GraphState& graph, const Graph::Image&
   if (image.filename.starts_with(kJson)) {
     Result<OptionDict> parsed =
         OptionDict::parse_json(std::string_view(image.filename).substr(kJson.size()));
-    if (!parsed) return parsed;
+    if (!parsed) return fail(parsed.error().within("read the json: name").because("json-name"));
     for (const auto& [key, value] : parsed->entries()) {
       if (key != "driver" || !image.format) options.set(key, value);
     }

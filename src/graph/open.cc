@@ -297,9 +297,11 @@ Task<Result<void>> OpenSession::open_node(TreeRequest& request, Layer& layer,
   graph_.finish_open(node, std::move(*driver));
   if (!request.options.empty()) {
     const std::string& key = request.options.entries().front().first;
-    co_return fail(Error(ErrorCode::kInvalidArgument,
-                         fmt::format("{}: no option is called \"{}\"", spec.name, key))
-                       .because("option-unknown", {std::string(spec.name), key}));
+    co_return fail(
+        Error(ErrorCode::kInvalidArgument,
+              fmt::format("{}: no option is called \"{}\"", spec.name, key))
+            .because(spec.kind == NodeKind::kStorage ? "storage-option-unknown" : "option-unknown",
+                     {std::string(spec.name), key}));
   }
   layer.node = std::move(*added);
   co_return ok();

@@ -8,17 +8,6 @@
 namespace ashlar::tools {
 namespace {
 
-/// The options that `--image-opts text` stands for, with what the command line adds.
-Result<OptionDict> image_options(const ImageRequest& request) {
-  Result<OptionDict> options = OptionDict::parse_key_value(request.name, "file");
-  if (!options) return options;
-  const std::optional<std::string> share = options->text("force-share");
-  if (request.flags.force_share && share && *share != "on" && *share != "true") {
-    return fail(ErrorCode::kInvalidArgument, "--force-share/-U conflicts with image options");
-  }
-  return options;
-}
-
 Task<Result<NodeRef>> open_node_task(Graph& graph, const ImageRequest& request) {
   Graph::Image image;
   image.flags = request.flags;
@@ -26,7 +15,7 @@ Task<Result<NodeRef>> open_node_task(Graph& graph, const ImageRequest& request) 
   image.filename = request.name;
   image.options = request.options;
   if (request.syntax == ImageRequest::Syntax::kOptions) {
-    const Result<OptionDict> options = image_options(request);
+    const Result<OptionDict> options = OptionDict::parse_key_value(request.name, "file");
     if (!options) co_return fail(options.error());
     // A json: name says the same, and its format is probed when it has no driver.
     image.filename = options->to_json_name();
@@ -34,20 +23,16 @@ Task<Result<NodeRef>> open_node_task(Graph& graph, const ImageRequest& request) 
   co_return co_await graph.open_image(std::move(image));
 }
 
-bool names_format(const ImageRequest& request) {
-  if (request.format) return true;
-  if (request.syntax == ImageRequest::Syntax::kOptions) {
-    const auto options = OptionDict::parse_key_value(request.name, "file");
-    return options && options->find("driver") != nullptr;
-  }
-  constexpr std::string_view kJson = "json:";
-  if (!request.name.starts_with(kJson)) return false;
-  const auto options = OptionDict::parse_json(std::string_view(request.name).substr(kJson.size()));
-  return options && options->find("driver") != nullptr;
+/// Whether options say the opposite of --force-share.
+bool denies_sharing(std::string_view image_options) {
+  Result<OptionDict> options = OptionDict::parse_key_value(image_options);
+  if (!options) return false;  // opening says what is wrong
+  const Result<std::optional<bool>> share = options->take_switch("force-share");
+  return share && *share == false;
 }
 
-void warn_of_guessed_raw(const Program& program, const ImageRequest& request, const Node& node) {
-  if (node.flags().read_only || node.spec().name != "raw" || names_format(request)) return;
+void warn_of_guessed_raw(const Program& program, const Node& node) {
+  if (node.flags().read_only || !node.flags().probed || node.spec().name != "raw") return;
   program.note(fmt::format(
       "WARNING: Image format was not specified for '{}' and probing guessed raw.\n"
       "         Automatically detecting the format is dangerous for raw images, write operations "
@@ -94,6 +79,10 @@ std::optional<ImageRequest> image_request(Program& program, const Arguments& arg
       program.error("--image-opts and --format are mutually exclusive");
       return std::nullopt;
     }
+    if (request.flags.force_share && denies_sharing(name)) {
+      program.error("--force-share/-U conflicts with image options");
+      return std::nullopt;
+    }
     request.syntax = ImageRequest::Syntax::kOptions;
   }
   return request;
@@ -113,7 +102,7 @@ bool set_cache_mode(Program& program, ImageRequest& request, std::string_view mo
 
 Result<NodeRef> try_open_node(Session& session, const ImageRequest& request) {
   Result<NodeRef> node = session.wait(open_node_task(session.graph(), request));
-  if (node) warn_of_guessed_raw(session.program(), request, **node);
+  if (node) warn_of_guessed_raw(session.program(), **node);
   return node;
 }
 

@@ -140,6 +140,7 @@ class Creation {
     request.name = (*options)->to_json_name();
     request.flags.read_only = true;
     request.flags.metadata_only = true;  // only its size matters
+    request.flags.no_backing = true;
     return try_open_node(session_, request);
   }
 

@@ -95,6 +95,7 @@ int run(Program& program, const Arguments& arguments) {
   if (!request) return kFailure;
   // Only metadata: encrypted images need no key, and missing backing files do no harm.
   request->flags.metadata_only = true;
+  request->flags.no_backing = true;
   const auto cache = arguments.value(kCacheRow.name);
   if (cache && !set_cache_mode(program, *request, *cache, "cache")) return kFailure;
   const StartedSession started = start_session(program, arguments);

@@ -126,8 +126,12 @@ Result<void> decode_additional_fields(std::span<const std::byte> cluster, Header
   return ok();
 }
 
-/// The text that names what is set in `features` and not known to us.
-std::string name_unknown_features(uint64_t features, std::span<const FeatureName> names) {
+/// What is set in `features`: by the names that the image gives, and the rest.
+struct NamedFeatures {
+  std::string names;
+  uint64_t rest = 0;
+};
+NamedFeatures name_features(uint64_t features, std::span<const FeatureName> names) {
   std::string text;
   const auto append = [&text](std::string_view part) {
     if (!text.empty()) text += ", ";
@@ -140,17 +144,26 @@ std::string name_unknown_features(uint64_t features, std::span<const FeatureName
     append(row.name);
     features &= ~(uint64_t{1} << row.bit);
   }
-  if (features != 0) append(fmt::format("unknown incompatible feature 0x{:x}", features));
-  return text;
+  return {.names = std::move(text), .rest = features};
+}
+
+Error unsupported_features(const NamedFeatures& features) {
+  std::string text = features.names;
+  std::string_view reason = "qcow2-features-named";
+  if (features.rest != 0) {
+    reason = text.empty() ? "qcow2-features" : "qcow2-features-mixed";
+    text += fmt::format("{}unknown incompatible feature 0x{:x}", text.empty() ? "" : ", ",
+                        features.rest);
+  }
+  return Error(ErrorCode::kUnsupported, "image needs unsupported features: " + text)
+      .because(reason, {features.names, fmt::format("{:x}", features.rest)});
 }
 
 Result<void> check_features(const Header& header, std::span<const std::byte> extensions) {
   const uint64_t unknown = header.incompatible_features & ~incompatible::kKnown;
   if (unknown != 0) {
     const std::vector<FeatureName> names = find_feature_names(extensions);
-    const std::string text = name_unknown_features(unknown, names);
-    return fail(Error(ErrorCode::kUnsupported, "image needs unsupported features: " + text)
-                    .because("qcow2-features", {text, fmt::format("{:x}", unknown)}));
+    return fail(unsupported_features(name_features(unknown, names)));
   }
   if (header.has_extended_l2() && header.cluster_bits < kMinExtendedL2ClusterBits) {
     return fail(Error(ErrorCode::kCorrupt,

@@ -151,7 +151,7 @@ TEST(Qcow2Header, NamesUnknownIncompatibleFeatures) {
   const auto decoded = decode_header(encoded(header));
   ASSERT_FALSE(decoded);
   EXPECT_EQ(decoded.error().code(), ErrorCode::kUnsupported);
-  EXPECT_EQ(decoded.error().reason(), "qcow2-features");
+  EXPECT_EQ(decoded.error().reason(), "qcow2-features-mixed");
   EXPECT_EQ(decoded.error().message(),
             "image needs unsupported features: time travel, unknown incompatible feature 0x40");
 }
