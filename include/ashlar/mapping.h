@@ -23,7 +23,11 @@ struct ReadsZero {
   uint64_t offset = 0;
 };
 /// This layer has nothing: the backing child answers, or zeroes when there is none.
-struct InBacking {};
+/// May have room reserved in a child, in which nothing counts yet.
+struct InBacking {
+  Child* child = nullptr;
+  uint64_t offset = 0;
+};
 /// Compressed or otherwise encoded; only the driver can read it (read_encoded()).
 struct Encoded {
   ByteRange unit;            ///< the guest range that is decoded at once

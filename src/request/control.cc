@@ -97,6 +97,11 @@ Task<Result<Extent>> status(GraphNode& node, ByteRange range, unsigned layers) {
     Edge* backing = at->backing_edge();
     if (backing == nullptr || range.offset >= backing->child()->size()) {
       extent.zero = true;
+      const auto& reserved = std::get<InBacking>(mapping->where);
+      if (backing == nullptr && reserved.child != nullptr) {
+        extent.offset = reserved.offset;
+        extent.file = reserved.child;
+      }
       co_return extent;
     }
     if (layers != 0 && depth + 1 >= layers) co_return extent;

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "tools/common/peer_names.h"
 #include "tools/common/peer_text.h"
 
 namespace ashlar::tools {
@@ -38,7 +39,7 @@ void warn_of_guessed_raw(const Program& program, const Node& node) {
       "         Automatically detecting the format is dangerous for raw images, write operations "
       "on block 0 will be restricted.\n"
       "         Specify the 'raw' format explicitly to remove the restrictions.",
-      node.filename()));
+      shown_name(node)));
 }
 
 Task<Result<void>> insert_task(Backend& backend, NodeRef node) {

@@ -7,6 +7,7 @@
 #include <ctime>
 
 #include "ashlar/graph.h"
+#include "tools/common/peer_names.h"
 #include "tools/common/size_text.h"
 
 namespace ashlar::tools {
@@ -185,7 +186,7 @@ std::optional<OptionDict> backing_options(const Node& node) {
 
 ImageReport describe_node(const Node& node) {
   ImageReport report;
-  report.filename = node.filename();
+  report.filename = shown_name(node);
   report.format = node.spec().name;
   report.kind = node.spec().kind;
   report.virtual_size = node.size();

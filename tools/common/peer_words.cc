@@ -103,6 +103,11 @@ constexpr PeerWords kWords[] = {
     {"qcow2-corrupt", "qcow2: Image is corrupt; cannot be opened read/write"},
     {"qcow2-data-file-missing", "'data-file' is required for this image"},
 
+    // qcow2: changing.
+    {"qcow2-size-unaligned", "The new size must be a multiple of 512"},
+    {"qcow2-resize-snapshots", "Can't resize a v2 image which has snapshots"},
+    {"preallocation-shrink", "Preallocation can only be used for growing images"},
+
     // qcow2: findings of check.
     {"qcow2-leak", "Leaked cluster {0} refcount={1} reference={2}"},
 };

@@ -21,7 +21,10 @@ bool continues(const Mapping& first, const Mapping& next) noexcept {
     const auto& b = std::get<ReadsZero>(next.where);
     return a->child == b.child && (a->child == nullptr || a->offset + first.length == b.offset);
   }
-  return std::holds_alternative<InBacking>(first.where);
+  const auto* a = std::get_if<InBacking>(&first.where);
+  if (a == nullptr) return false;
+  const auto& b = std::get<InBacking>(next.where);
+  return a->child == b.child && (a->child == nullptr || a->offset + first.length == b.offset);
 }
 
 }  // namespace
@@ -72,7 +75,7 @@ std::optional<Mapping> Image::map_entry(const ExtendedL2Entry& entry, uint64_t g
       return Mapping{length, zero};
     case SubclusterKind::kUnallocated:
     case SubclusterKind::kUnallocatedInRoom:
-      return Mapping{length, InBacking{}};
+      return Mapping{length, InBacking{child, offset}};
     case SubclusterKind::kInvalid:
       return std::nullopt;
   }
@@ -150,6 +153,8 @@ Task<Result<Mapping>> Image::map(ByteRange guest) {
 /// Data that was only reserved shows as clusters in use that the host's file system has no room
 /// for.
 Task<Result<bool>> Image::has_holes_below() {
+  // All of a raw data file is mapped, written or not.
+  if (header_.has_raw_data_file()) co_return true;
   if (data_file_ != nullptr || header_.has_data_file()) co_return false;
   int known = holes_below_.load(std::memory_order_relaxed);
   if (known < 0) {

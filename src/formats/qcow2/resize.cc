@@ -12,6 +12,11 @@ namespace ashlar::qcow2 {
 Task<Result<void>> Image::resize(uint64_t size, ResizeFlags flags) {
   Result<void> done = co_await begin_writing();
   if (!done) co_return done;
+  if (!is_aligned(size, 512)) {  // as existing tools count
+    co_return fail(Error(ErrorCode::kInvalidArgument,
+                         fmt::format("size {} is not a multiple of 512 bytes", size))
+                       .because("qcow2-size-unaligned"));
+  }
   if (header_.snapshot_count != 0 && header_.version < 3) {
     co_return fail(
         Error(ErrorCode::kUnsupported, "version 2 images with snapshots cannot be resized")
