@@ -2,7 +2,9 @@
 #include "formats/qcow2/qcow2.h"
 
 #include "base/endian.h"
+#include "formats/qcow2/create.h"
 #include "formats/qcow2/image.h"
+#include "formats/qcow2/measure.h"
 
 namespace ashlar {
 namespace {
@@ -22,6 +24,9 @@ constinit const DriverSpec qcow2_driver{
     .open = qcow2::Image::open,
     .open_options = describe_options<qcow2::OpenOptions>,
     .probe = probe,
+    .create = qcow2::create,
+    .create_options = qcow2::create_option_rows,
+    .measure = qcow2::measure,
     .supports_backing = true,
 };
 
