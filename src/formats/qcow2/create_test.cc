@@ -49,14 +49,18 @@ class Qcow2Create : public ::testing::Test {
     return made ? "created" : made.error().reason();
   }
   Header header() { return *decode_header(context_.file->content({0, 65536})); }
-  uint64_t refcount(uint64_t cluster) {
+  /// Of the clusters that refcount block `index` counts.
+  std::vector<uint64_t> refcounts(uint64_t index) {
     const Header head = header();
-    const uint64_t per_block = head.refcounts_per_block();
-    const uint64_t block =
-        context_.file->be64(head.refcount_table_offset + cluster / per_block * 8);
-    if (block == 0) return 0;
+    std::vector<uint64_t> counts(head.refcounts_per_block());
+    if (index >= head.refcount_table_entries()) return counts;
+    const uint64_t block = context_.file->be64(head.refcount_table_offset + index * 8);
+    if (block == 0) return counts;
     const auto bytes = context_.file->content({block, head.cluster_size()});
-    return get_refcount(bytes, cluster % per_block, head.refcount_order);
+    for (uint64_t i = 0; i < counts.size(); ++i) {
+      counts[i] = get_refcount(bytes, i, head.refcount_order);
+    }
+    return counts;
   }
   /// Every cluster that is mapped or is metadata counts 1, every other one 0.
   void expect_consistent_refcounts();
@@ -87,10 +91,14 @@ void Qcow2Create::expect_consistent_refcounts() {
       if (entry.offset() != 0 && !head.data_file) use(entry.offset(), size);
     }
   }
-  for (uint64_t cluster = 0; cluster < file.size() / size + 2; ++cluster) {
-    const auto found = used.find(cluster);
-    const int expected = found == used.end() ? 0 : found->second;
-    ASSERT_EQ(refcount(cluster), static_cast<uint64_t>(expected)) << "cluster " << cluster;
+  const uint64_t per_block = head.refcounts_per_block();
+  for (uint64_t block = 0; block <= file.size() / size / per_block; ++block) {
+    const std::vector<uint64_t> counts = refcounts(block);
+    for (uint64_t i = 0; i < per_block; ++i) {
+      const auto found = used.find(block * per_block + i);
+      const int expected = found == used.end() ? 0 : found->second;
+      ASSERT_EQ(counts[i], static_cast<uint64_t>(expected)) << "cluster " << block * per_block + i;
+    }
   }
 }
 

@@ -55,16 +55,18 @@ InfoValue::Object describe_format(const Header& header, std::span<const BitmapEn
 
 }  // namespace
 
-Task<Result<ImageInfo>> read_description(const Header& header, Child& file) {
+Task<Result<ImageInfo>> read_description(const Header& header, Child& file, Purpose purpose) {
   Result<std::vector<BitmapEntry>> bitmaps = co_await read_bitmap_directory(file, header);
   if (!bitmaps) co_return fail(bitmaps.error());
+  Result<void> tables = co_await check_bitmap_tables(file, header, *bitmaps);
+  if (!tables) co_return fail(tables.error());
   ImageInfo info;
   info.cluster_size = header.cluster_size();
   info.encrypted = header.crypt_method != CryptMethod::kNone;
   info.dirty = header.is_dirty();
   info.backing_file = header.backing_file;
   info.backing_format = header.backing_format.value_or("");
-  if (header.snapshot_count != 0) {
+  if (header.snapshot_count != 0 && purpose != Purpose::kCheck) {
     Result<SnapshotTable> table = co_await read_snapshot_table(file, header, TableDamage::kRefuse);
     if (!table) co_return fail(table.error());
     for (const Snapshot& snapshot : table->snapshots) {

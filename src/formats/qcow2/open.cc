@@ -66,7 +66,7 @@ Image::Image(Parts parts)
       size_(header_.virtual_size()) {}
 
 Task<Result<void>> Image::load() {
-  Result<ImageInfo> info = co_await read_description(header_, file_);
+  Result<ImageInfo> info = co_await read_description(header_, file_, purpose_of(flags_));
   if (!info) co_return fail(info.error());
   description_ = std::move(*info);
   if (flags_.metadata_only && flags_.read_only) {
