@@ -103,6 +103,36 @@ constexpr PeerWords kWords[] = {
     {"qcow2-corrupt", "qcow2: Image is corrupt; cannot be opened read/write"},
     {"qcow2-data-file-missing", "'data-file' is required for this image"},
 
+    // qcow2: creating and measuring.
+    {"qcow2-create-cluster-size", "Cluster size must be a power of two between 512 and 2048k"},
+    {"qcow2-create-extended-l2-version",
+     "Extended L2 entries are only supported with compatibility level 1.1 and above (use "
+     "version=v3 or greater)"},
+    {"qcow2-create-extended-l2-cluster-size",
+     "Extended L2 entries are only supported with cluster sizes of at least 16384 bytes"},
+    {"qcow2-create-backing-preallocation",
+     "Backing file and preallocation can only be used at the same time if extended_l2 is on"},
+    {"qcow2-create-backing-format", "Backing format cannot be used without backing file"},
+    {"qcow2-create-lazy-refcounts-version",
+     "Lazy refcounts only supported with compatibility level 1.1 and above (use version=v3 or "
+     "greater)"},
+    {"qcow2-create-refcount-bits",
+     "Refcount width must be a power of two and may not exceed 64 bits"},
+    {"qcow2-create-refcount-bits-version",
+     "Different refcount widths than 16 bits require compatibility level 1.1 or above (use "
+     "version=v3 or greater)"},
+    {"qcow2-create-raw-backing", "Backing file and data-file-raw cannot be used at the same time"},
+    {"qcow2-create-data-file-version",
+     "External data files are only supported with compatibility level 1.1 and above (use "
+     "version=v3 or greater)"},
+    {"qcow2-create-raw-data-file", "data-file-raw requires data-file"},
+    {"qcow2-create-compression-version",
+     "Non-zlib compression type is only supported with compatibility level 1.1 and above (use "
+     "version=v3 or greater)"},
+    {"qcow2-create-size",
+     "The image size is too large for file format 'qcow2' (try using a larger cluster size)"},
+    {"qcow2-measure-size", "The image size is too large (try using a larger cluster size)"},
+
     // qcow2: changing.
     {"qcow2-size-unaligned", "The new size must be a multiple of 512"},
     {"qcow2-resize-snapshots", "Can't resize a v2 image which has snapshots"},
