@@ -152,15 +152,19 @@ void write_lists(JsonWriter& json, const ImageReport& report) {
   json.end_array();
 }
 
-/// A file name that says what `options` say: a plain one where that is enough.
-std::string name_of(OptionDict options) {
-  options.erase("driver");
-  OptionDict file = options.take_subtree("file");
-  if (options.empty() && !file.empty()) options = std::move(file);
-  options.erase("driver");
-  const std::optional<std::string> plain = options.text("filename");
-  if (plain && options.entries().size() == 1) return *plain;
-  return options.to_json_name();
+/// The name of the file that holds an image: names in the image are beside it.
+std::string storage_name(const Node& node) {
+  const Node* primary = node.primary();
+  return primary == nullptr ? node.filename() : storage_name(*primary);
+}
+
+/// Where `reference`, which `image` names, is: a name that opens it from here. Empty when there is
+/// none.
+std::string full_name(const Reference& reference, const std::string& image) {
+  if (reference.name.starts_with("json:")) return reference.name;
+  const auto options = follow_references()->resolve(reference, image);
+  if (!options || !*options) return {};
+  return (*options)->text("filename").value_or((*options)->to_json_name());
 }
 
 }  // namespace
@@ -177,13 +181,6 @@ std::optional<uint64_t> actual_size(const Node& node) {
   return sum;
 }
 
-std::optional<OptionDict> backing_options(const Node& node) {
-  const std::optional<Reference> reference = node.driver().backing_reference();
-  if (!reference) return std::nullopt;
-  auto options = follow_references()->resolve(*reference, node.filename());
-  return options ? std::move(*options) : std::nullopt;
-}
-
 ImageReport describe_node(const Node& node) {
   ImageReport report;
   report.filename = shown_name(node);
@@ -192,8 +189,8 @@ ImageReport describe_node(const Node& node) {
   report.virtual_size = node.size();
   report.actual_size = actual_size(node);
   report.info = node.driver().describe();
-  if (std::optional<OptionDict> backing = backing_options(node)) {
-    report.full_backing_file = name_of(std::move(*backing));
+  if (const std::optional<Reference> backing = node.driver().backing_reference()) {
+    report.full_backing_file = full_name(*backing, storage_name(node));
   }
   for (const Node::ChildLink& child : node.children()) {
     if (child.role == ChildRole::kBacking) continue;

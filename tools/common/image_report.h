@@ -39,9 +39,6 @@ ImageReport describe_node(const Node& node);
 /// Bytes that a node and what holds its data occupy; empty when that is unknown.
 std::optional<uint64_t> actual_size(const Node& node);
 
-/// The options that open the backing image of `node`; empty when it has none.
-std::optional<OptionDict> backing_options(const Node& node);
-
 void append_report(std::string& text, const ImageReport& report);
 void write_report(JsonWriter& json, const ImageReport& report);
 

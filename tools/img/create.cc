@@ -138,6 +138,11 @@ class Creation {
     if (!options) return fail(options.error());
     ImageRequest request;
     request.name = (*options)->to_json_name();
+    const std::optional<std::string> plain = (*options)->text("filename");
+    if (plain && (*options)->entries().size() == (format ? 2 : 1)) {
+      request.name = *plain;
+      request.format = format;
+    }
     request.flags.read_only = true;
     request.flags.metadata_only = true;  // only its size matters
     request.flags.no_backing = true;
