@@ -59,6 +59,7 @@ constexpr PeerWords kWords[] = {
      "aio=native was specified, but it requires cache.direct=on, which was not specified."},
     {"file-resize", "Could not resize file: {errno}"},
     {"file-preallocation", "Unsupported preallocation mode: {0}"},
+    {"file-option-choice", "invalid parameter value: {0}"},
     {"file-preallocation-word", "invalid parameter value: {0}"},
     {"file-preallocation-shrink", "Preallocation can't be used for shrinking files"},
     {"file-extent-size-hint", "Extent size hint is too large"},

@@ -59,6 +59,12 @@ class Creation {
       out.flush();
     }
     const Result<void> created = session_.wait(create_task(*this));
+    if (!created && created.error().reason() == "file-resize" &&
+        created.error().code() == ErrorCode::kTooLarge) {
+      complain(
+          fmt::format("The image size is too large for file format '{}'", table_.format().name));
+      return kFailure;
+    }
     return created || complain(created.error()) ? kSuccess : kFailure;
   }
 

@@ -23,10 +23,16 @@ Result<ByteLocks> locks_for(const FileSetup& setup, const Descriptor& descriptor
                   .because("locking-unsupported"));
 }
 
+/// Tools have other words for a wrong choice here than elsewhere.
+Error option_error(const Error& error) {
+  if (error.reason() != "option-choice") return error;
+  return error.because("file-option-choice", {error.values()[1]});
+}
+
 template <Flavor flavor>
 Task<Result<std::unique_ptr<Driver>>> open_driver(OpenContext& context) {
   Result<FileOptions> options = take_options<FileOptions>(context.options());
-  if (!options) co_return fail(options.error());
+  if (!options) co_return fail(option_error(options.error()));
   if (options->filename.empty()) {
     co_return fail(Error(ErrorCode::kInvalidArgument,
                          fmt::format("{}: option \"filename\" is missing", name_of(flavor)))

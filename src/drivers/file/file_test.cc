@@ -91,8 +91,8 @@ TEST_F(File, KeepsTheSystemsReasonForNotOpening) {
 TEST_F(File, ChecksItsOptions) {
   folder_.file("a", std::string(512, 'x'));
   EXPECT_EQ(device_.open("driver=file").error().reason(), "file-name-missing");
-  EXPECT_EQ(refusal("a", "locking=maybe"), "option-choice");
-  EXPECT_EQ(refusal("a", "aio=fast"), "option-choice");
+  EXPECT_EQ(refusal("a", "locking=maybe"), "file-option-choice");
+  EXPECT_EQ(refusal("a", "aio=fast"), "file-option-choice");
   EXPECT_EQ(refusal("a", "aio=native"), "file-native-needs-direct");
   EXPECT_EQ(refusal("a", "aio=native,cache.direct=on"), "opened");
   EXPECT_EQ(refusal("a", "aio=threads"), "opened");
