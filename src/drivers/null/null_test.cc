@@ -64,7 +64,7 @@ TEST(Null, RefusesOtherAddressesAndSizesOutOfRange) {
   EXPECT_EQ(reason_of_opening("driver=null-co,filename=null-aio://"), "null-filename");
   EXPECT_EQ(reason_of_opening("driver=null-co,size=8E"), "device-too-large");
   EXPECT_EQ(reason_of_opening("driver=null-co,latency-ns=-1"), "option-number");
-  EXPECT_EQ(reason_of_opening("driver=null-co,other=1"), "option-unknown");
+  EXPECT_EQ(reason_of_opening("driver=null-co,other=1"), "storage-option-unknown");
 }
 
 TEST(Null, CannotBeResized) {
