@@ -45,12 +45,22 @@ Task<Result<void>> read_aligned(GraphNode& node, ByteRange range, MutableBuffers
   co_return ok();
 }
 
-Task<Result<void>> after_write(GraphNode& node, ByteRange range, WriteFlags flags) {
-  node.note_grown_to(range.end());
+/// After a write. The size must be known before the units are unlocked: see read_unit().
+Task<Result<void>> after_write(GraphNode& node, WriteFlags flags) {
   node.write_generation().fetch_add(1, std::memory_order_release);
   if (flags.fua && node.info_ref().fua != NodeInfo::Fua::kNative) {
     co_return co_await node.driver().flush();
   }
+  co_return ok();
+}
+
+/// Reads one unit of the device to be merged with new bytes. Past the end there are zeroes.
+Task<Result<void>> read_unit(GraphNode& node, uint64_t offset, MutableBuffers into) {
+  if (offset < node.size()) {
+    const ByteRange unit{offset, into.size()};
+    co_return co_await node.driver().read(unit, into);
+  }
+  into.fill(std::byte{0});
   co_return ok();
 }
 
@@ -71,23 +81,18 @@ Task<Result<void>> merge_write(GraphNode& node, ByteRange range, ConstBuffers fr
     const MutableBuffers tail(bounce.bytes(last - first - unit, unit));
     const bool partial_head = begin != first;
     const bool partial_tail = begin + want != last;
+    Result<void> result = ok();
     if (partial_head || (partial_tail && last - first == unit)) {
-      Result<void> result = co_await node.driver().read({first, unit}, head);
-      if (!result) co_return result;
+      result = co_await read_unit(node, first, head);
     }
-    if (partial_tail && last - first > unit) {
-      const ByteRange end{last - unit, unit};
-      if (end.offset < node.size()) {
-        Result<void> result = co_await node.driver().read(end, tail);
-        if (!result) co_return result;
-      } else {
-        tail.fill(std::byte{0});
-      }
+    if (result && partial_tail && last - first > unit) {
+      result = co_await read_unit(node, last - unit, tail);
     }
+    if (!result) co_return result;
     from.slice(done, want).copy_to(bounce.bytes(begin - first, want));
     const ByteRange piece{first, last - first};
     const ConstBuffers memory(bounce.bytes());
-    Result<void> result = co_await node.driver().write(piece, memory, flags);
+    result = co_await node.driver().write(piece, memory, flags);
     if (!result) co_return result;
     done += want;
   }
@@ -130,6 +135,7 @@ Task<Result<void>> write_storage(GraphNode& node, ByteRange range, ConstBuffers 
   Result<void> result;
   if (unit <= 1 && fits_driver(node, range, from)) {
     result = co_await node.driver().write(range, from, flags);
+    if (result) node.note_grown_to(range.end());
   } else {
     // Read-modify-write puts back old bytes next to the new ones: no other write to these units
     // may be in flight meanwhile, aligned or not.
@@ -141,9 +147,14 @@ Task<Result<void>> write_storage(GraphNode& node, ByteRange range, ConstBuffers 
     } else {
       result = co_await merge_write(node, range, from, flags);
     }
+    if (result) node.note_grown_to(range.end());
   }
-  if (!result) co_return result;
-  co_return co_await after_write(node, range, flags);
+  if (!result) {
+    // A part of it may have been written: room behind the end is not fresh any more.
+    if (range.end() > node.size()) node.note_grown_to(node.driver().info().size);
+    co_return result;
+  }
+  co_return co_await after_write(node, flags);
 }
 
 }  // namespace ashlar::request

@@ -97,11 +97,16 @@ Task<Result<void>> zero_mapped(GraphNode& node, ByteRange range, ZeroFlags flags
 }
 
 /// Part of a cluster: nothing to do when it reads as zeroes already.
-Task<Result<void>> zero_edge(GraphNode& node, ByteRange range) {
+Task<Result<void>> zero_edge(GraphNode& node, ByteRange range, ZeroFlags flags) {
   if (range.empty()) co_return ok();
   Result<bool> zero = co_await reads_as_zeroes(node, range);
   if (!zero) co_return fail(zero.error());
   if (*zero) co_return ok();
+  if (flags.no_fallback) {
+    co_return fail(Error(ErrorCode::kUnsupported,
+                         "\"" + node.name() + "\" cannot zero part of a cluster without writing")
+                       .because("zero-unsupported"));
+  }
   co_return co_await write_zero_bytes(node, range, {});
 }
 
@@ -120,11 +125,11 @@ Task<Result<void>> zero_clusters(GraphNode& node, ByteRange range, ZeroFlags fla
       done = co_await write_zero_bytes(node, middle, {});
     }
   }
-  if (done)
-    done = co_await zero_edge(node,
-                              {range.offset, std::min(range.end(), middle.offset) - range.offset});
+  const ByteRange head{range.offset, std::min(range.end(), middle.offset) - range.offset};
+  if (done) done = co_await zero_edge(node, head, flags);
   if (done && middle.end() < range.end()) {
-    done = co_await zero_edge(node, {middle.end(), range.end() - middle.end()});
+    const ByteRange tail{middle.end(), range.end() - middle.end()};
+    done = co_await zero_edge(node, tail, flags);
   }
   co_return done;
 }
@@ -158,10 +163,12 @@ Task<Result<void>> write_zeroes(GraphNode& node, ByteRange range, ZeroFlags flag
     if (done) node.note_grown_to(range.end());
   } else {
     done = co_await zero_clusters(node, range, flags);
-    if (done && flags.fua) done = co_await flush(node);
   }
   node.write_generation().fetch_add(1, std::memory_order_release);
   node.invalidate_resolved();
+  // Only now does a flush know that there is something to do.
+  const bool by_flush = node.format() != nullptr && node.info_ref().cluster_size != 0;
+  if (done && flags.fua && by_flush) done = co_await flush(node);
   co_return done;
 }
 
