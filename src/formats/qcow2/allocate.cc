@@ -87,7 +87,8 @@ void Image::free_entry(const ExtendedL2Entry& old) {
         CompressedLayout(header_.cluster_bits).decode(old.descriptor.raw);
     const uint64_t first = cluster_of(extent.offset);
     const uint64_t last = cluster_of(extent.offset + extent.length - 1);
-    free_later({first, last - first + 1}, false);
+    // One by one: each may have other users than the next.
+    for (uint64_t cluster = first; cluster <= last; ++cluster) free_later({cluster, 1}, false);
     return;
   }
   const ClusterKind kind = old.descriptor.kind(rules);
@@ -173,7 +174,8 @@ Allocation Image::allocation_for(ByteRange guest, ClusterRun run, uint64_t unit,
   return room;
 }
 
-/// Room that is reserved already: a cluster that reads as zeroes, or one without this subcluster.
+/// Room that is reserved already: a cluster that reads as zeroes, one without this subcluster, or
+/// one that could not be written in place when the layer looked (see map_entry()).
 Task<Result<Allocation>> Image::use_room(ByteRange guest, ExtendedL2Entry entry) {
   const uint64_t host = entry.descriptor.offset();
   if (data_file_ == nullptr) {
@@ -185,7 +187,17 @@ Task<Result<Allocation>> Image::use_room(ByteRange guest, ExtendedL2Entry entry)
       co_return fail(co_await mark_corrupt(overlap));
     }
   }
-  co_return allocation_for(guest, {cluster_of(host), 1}, header_.subcluster_size(), kOldRoom);
+  const std::optional<Mapping> known = map_entry(entry, guest.offset, false);
+  if (!known || !std::holds_alternative<InFile>(known->where)) {
+    co_return allocation_for(guest, {cluster_of(host), 1}, header_.subcluster_size(), kOldRoom);
+  }
+  // Others may be writing in place next to it by now: not a byte more than what is new.
+  Allocation exact;
+  exact.guest = guest.first(known->length);
+  exact.child = &data_child();
+  exact.offset = host + (guest.offset & (cluster_size() - 1));
+  exact.token = kOldRoom;
+  co_return exact;
 }
 
 ExtendedL2Entry Image::committed_entry(const ExtendedL2Entry& old, const Allocation& written,

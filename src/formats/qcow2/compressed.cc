@@ -69,17 +69,25 @@ Task<Result<void>> Image::write_encoded(ByteRange guest, ConstBuffers from) {
   co_return co_await commit_compressed(guest.offset, room);
 }
 
-/// What does not get smaller is stored as it is.
+/// What does not get smaller is stored as it is. Room that is there already comes in parts.
 Task<Result<void>> Image::write_uncompressed(ByteRange guest, ConstBuffers from) {
-  const ByteRange cluster{guest.offset, cluster_size()};
-  Result<Allocation> room = co_await allocate(cluster);
-  if (!room) co_return fail(room.error());
-  Result<void> written = co_await room->child->write({room->offset, cluster.length}, from, {});
-  if (!written) {
-    co_await abandon(*room);
-    co_return written;
+  ByteRange left{guest.offset, cluster_size()};
+  while (!left.empty()) {
+    Result<Allocation> room = co_await allocate(left);
+    if (!room) co_return fail(room.error());
+    const uint64_t length = std::min(room->guest.end(), left.end()) - left.offset;
+    const ByteRange where{room->offset, length};
+    Result<void> done = co_await room->child->write(where, from.slice(0, length), {});
+    if (!done) {
+      co_await abandon(*room);
+      co_return done;
+    }
+    done = co_await commit(*room);
+    if (!done) co_return done;
+    left = left.after(length);
+    from = from.from(length);
   }
-  co_return co_await commit(*room);
+  co_return ok();
 }
 
 /// Room for `length` bytes: behind the last compressed cluster if possible, going on into the next

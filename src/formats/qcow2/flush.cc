@@ -44,6 +44,7 @@ Task<Result<void>> write_sorted(Child& file, std::span<const Piece> pieces) {
 
 /// One write-back: copies of everything that was dirty at one moment.
 struct Image::Round {
+  uint64_t table_offset = 0;  // a larger table elsewhere has the new entries already
   std::vector<Refcounts::DirtyPart> parts;
   std::vector<Refcounts::DirtyTableEntry> table;
   std::vector<L2Cache::DirtySlice> slices;
@@ -66,7 +67,7 @@ Task<Result<void>> Image::write_refcounts(const Round& round) {
     std::array<std::byte, 8> raw;
     store_be<uint64_t>(raw.data(), entry.host_offset);
     const ConstBuffers bytes(raw.data(), raw.size());
-    done = co_await file_.write({refcounts_->table_offset() + entry.index * 8, 8}, bytes, {});
+    done = co_await file_.write({round.table_offset + entry.index * 8, 8}, bytes, {});
     if (!done) co_return done;
   }
   co_return co_await file_.flush();
@@ -129,6 +130,10 @@ Task<Result<void>> Image::write_back() {
     Round round;
     {
       Mutex::Guard guard = co_await metadata_.lock();
+      // Nobody knows which header a failed write has left: nothing may be built on the wrong one.
+      if (header_uncertain_) done = co_await write_header();
+      if (!done) co_return done;
+      round.table_offset = refcounts_->table_offset();
       round.parts = refcounts_->take_dirty_parts();
       round.table = refcounts_->take_dirty_table();
       round.slices = l2_->take_dirty_slices();
@@ -160,6 +165,8 @@ Task<Result<void>> Image::release_freed() {
       return true;
     });
     for (const Pending& freed : ready) {
+      // No more compressed data behind what goes now: it would be punched out with it.
+      if (freed.run.contains(cluster_of(compressed_cursor_))) compressed_cursor_ = 0;
       if (!freed.punch) continue;
       Result<uint64_t> users = co_await refcounts_->get(freed.run.first);
       if (!users || *users != 1) continue;
@@ -177,37 +184,65 @@ Task<Result<void>> Image::release_freed() {
 
   Mutex::Guard guard = co_await metadata_.lock();
   decoded_.clear();
-  for (const Pending& freed : ready) {
-    Result<void> done = co_await refcounts_->decrease(freed.run);
-    if (!done) {
-      if (done.error().code() != ErrorCode::kCorrupt) co_return done;
-      // Fewer users were counted than there are: no cluster may be freed on that ground again.
-      co_return fail(co_await mark_corrupt(done.error()));
-    }
-    const uint64_t cursor = cluster_of(compressed_cursor_);
-    if (cursor >= freed.run.first && cursor < freed.run.first + freed.run.count) {
-      compressed_cursor_ = 0;
-    }
+  co_return co_await count_down(ready);
+}
+
+/// What could not be counted down stays in limbo. Under metadata_.
+Task<Result<void>> Image::count_down(std::vector<Pending>& ready) {
+  Result<void> done;
+  while (!ready.empty() && done) {
+    ClusterRun& run = ready.back().run;
+    const ClusterRun one{run.first + run.count - 1, 1};
+    done = co_await refcounts_->decrease(one);
+    if (done && --run.count == 0) ready.pop_back();
   }
-  co_return ok();
+  limbo_.insert(limbo_.end(), ready.begin(), ready.end());
+  if (done || done.error().code() != ErrorCode::kCorrupt) co_return done;
+  // Fewer users were counted than there are: no cluster may be freed on that ground again.
+  co_return fail(co_await mark_corrupt(done.error()));
+}
+
+/// With requests drained, nobody can know what is in limbo, whoever else is busy in the graph.
+void Image::end_lookups() {
+  for (Pending& freed : limbo_) freed.phase = 0;
 }
 
 Task<Result<void>> Image::limit_dirty() {
-  if (l2_->dirty_slices() < kMaxDirtySlices && refcounts_->dirty_parts() < kMaxDirtyRefcountParts &&
+  // What is dirty cannot be forgotten: half of the memory stays for what is only read.
+  const size_t slices = std::min(kMaxDirtySlices, l2_->max_slices() / 2);
+  const size_t parts = std::min(kMaxDirtyRefcountParts, refcounts_->max_parts() / 2);
+  if (l2_->dirty_slices() < slices && refcounts_->dirty_parts() < parts &&
       pending_count_.load(std::memory_order_relaxed) < kMaxPendingBytes / cluster_size() + 1) {
     co_return ok();
   }
   co_return co_await write_back();
 }
 
-Task<Result<void>> Image::flush() { return write_back(); }
+/// The size of an image that has grown, after everything that makes the new part read as zeroes.
+Task<Result<void>> Image::write_size() {
+  Mutex::Guard writing = co_await writeback_.lock();
+  const uint64_t size = size_.load();
+  if (header_.virtual_size() == size) co_return ok();
+  Mutex::Guard guard = co_await metadata_.lock();
+  const uint64_t old_size = std::exchange(header_.size, size);
+  Result<void> done = co_await write_header();
+  if (!done) header_.size = old_size;
+  co_return done;
+}
+
+Task<Result<void>> Image::flush() {
+  Result<void> done = co_await write_back();
+  if (done) done = co_await write_size();
+  co_return done;
+}
 
 Task<Result<void>> Image::close() {
   if (flags_.read_only) co_return ok();
   // The first write-back unmaps, the second counts down what was freed by that.
-  Result<void> done = co_await write_back();
-  for (int rounds = 0; done && rounds < 2; ++rounds) {
+  Result<void> done = co_await flush();
+  for (int rounds = 0; done && rounds < 3; ++rounds) {
     if (limbo_.empty() && pending_.empty() && refcounts_->dirty_parts() == 0) break;
+    end_lookups();
     done = co_await write_back();
   }
   co_return done;

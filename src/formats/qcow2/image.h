@@ -155,13 +155,17 @@ class Image final : public FormatDriver {
   Task<Result<void>> write_l1(const Round& round);
   void end_round(Round& round, Result<void> result);
   Task<Result<void>> sync_children();
+  Task<Result<void>> write_size();
   Task<Result<void>> release_freed();
+  Task<Result<void>> count_down(std::vector<Pending>& ready);
+  void end_lookups();
   Task<Result<void>> limit_dirty();
 
   // resize.cc
   Task<Result<void>> grow(uint64_t size, Preallocation preallocation);
   Task<Result<void>> shrink(uint64_t size);
   Task<Result<void>> grow_l1(uint64_t entries);
+  Task<Result<void>> forget_from(uint64_t end);
   Task<Result<void>> drop_tables_from(uint64_t l1_index);
   Task<Result<void>> preallocate(ByteRange range, Preallocation mode);
   Task<Result<uint64_t>> preallocate_some(ByteRange range, Preallocation mode);
@@ -192,6 +196,7 @@ class Image final : public FormatDriver {
   std::vector<Pending> pending_;  // unmapped in memory, not yet durably
   std::atomic<size_t> pending_count_{0};
   std::vector<Pending> limbo_;      // unmapped durably; in-flight requests may still know them
+  bool header_uncertain_ = false;   // what a failed write of it left is not known
   uint64_t compressed_cursor_ = 0;  // next free byte of a partly used cluster; 0: none
 };
 

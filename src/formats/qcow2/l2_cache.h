@@ -104,6 +104,8 @@ class L2Cache {
     uint64_t index;
     uint64_t raw;
   };
+  /// Slices that are kept in memory at most, unless more are dirty.
+  size_t max_slices() const noexcept { return max_slices_; }
   size_t dirty_slices() const noexcept { return dirty_count_.load(std::memory_order_relaxed); }
   std::vector<DirtySlice> take_dirty_slices();
   void written(std::span<const DirtySlice> slices, Result<void> result);

@@ -150,12 +150,15 @@ Task<Result<void>> Image::write_header() {
   if (!bytes) co_return fail(bytes.error());
   const ConstBuffers from(bytes->data(), bytes->size());
   Result<void> written = co_await file_.write({0, bytes->size()}, from, {});
-  if (!written) co_return written;
-  co_return co_await file_.flush();
+  if (written) written = co_await file_.flush();
+  header_uncertain_ = !written;
+  co_return written;
 }
 
 Task<Error> Image::mark_corrupt(Error error) {
   if (!corrupt_.exchange(true)) {
+    // From here on nothing is written in place either: see map_entry().
+    started_writing_.store(false);
     host_.image_corrupted(error);
     // Version 2 has no bit for it: this process at least writes no more.
     if (header_.version >= 3) {

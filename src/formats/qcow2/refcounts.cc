@@ -101,7 +101,7 @@ void Refcounts::mark_dirty(Part& part) {
 
 /// Keeps memory bounded: clean parts go when there are too many.
 void Refcounts::forget_some() {
-  const size_t limit = std::max<uint64_t>(setup_.max_bytes / part_bytes_, 16);
+  const size_t limit = max_parts();
   if (parts_.size() < limit) return;
   size_t wanted = limit / 4 + 1;
   for (auto at = parts_.begin(); at != parts_.end() && wanted != 0;) {

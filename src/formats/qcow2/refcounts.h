@@ -2,6 +2,7 @@
 // refcounts it has read. Specification: docs/interop/qcow2.rst, "Host cluster management".
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -21,6 +22,9 @@ struct ClusterRun {
 
   constexpr ClusterRun() {}  // NOLINT(modernize-use-equals-default): see ByteRange
   constexpr ClusterRun(uint64_t from, uint64_t clusters) : first(from), count(clusters) {}
+  constexpr bool contains(uint64_t cluster) const {
+    return cluster >= first && cluster - first < count;
+  }
 };
 
 /// The refcount table and a bounded part of the blocks. All of it under the image's metadata lock.
@@ -71,6 +75,8 @@ class Refcounts {
     uint64_t index;
     uint64_t host_offset;
   };
+  /// Parts that are kept in memory at most, unless more are dirty.
+  size_t max_parts() const { return std::max<uint64_t>(setup_.max_bytes / part_bytes_, 16); }
   /// May be asked from anywhere.
   size_t dirty_parts() const { return dirty_count_.load(std::memory_order_relaxed); }
   std::vector<DirtyPart> take_dirty_parts();

@@ -48,6 +48,8 @@ Task<Result<void>> Image::grow(uint64_t size, Preallocation preallocation) {
   if (*entries > l2_->l1_size()) {
     if (Result<void> grown = co_await grow_l1(*entries); !grown) co_return grown;
   }
+  // What an interrupted shrinking left beyond the end must not come back.
+  if (Result<void> forgotten = co_await forget_from(old_size); !forgotten) co_return forgotten;
   if (data_file_ != nullptr && data_file_->size() < size) {
     ResizeFlags in_file;
     in_file.preallocation =
@@ -60,7 +62,9 @@ Task<Result<void>> Image::grow(uint64_t size, Preallocation preallocation) {
   }
   size_.store(size);
   if (preallocation != Preallocation::kOff) {
-    const uint64_t begin = align_down(old_size, cluster_size());
+    // A cluster that still shows the backing file keeps doing so.
+    const uint64_t begin = host_.has_backing() ? std::min(align_up(old_size, cluster_size()), size)
+                                               : align_down(old_size, cluster_size());
     Result<void> filled = co_await preallocate({begin, size - begin}, preallocation);
     if (filled) filled = co_await write_back();
     if (!filled) {
@@ -68,8 +72,9 @@ Task<Result<void>> Image::grow(uint64_t size, Preallocation preallocation) {
       co_return filled;
     }
   }
-  header_.size = size;
-  co_return co_await write_header();
+  // The header follows with the next flush: until the layer has zeroed what shows through from
+  // below, nobody may find the new size after a power cut.
+  co_return ok();
 }
 
 /// Puts a larger L1 table in place of the old one.
@@ -123,32 +128,39 @@ Task<Result<void>> Image::shrink(uint64_t size) {
     header_.size = old_size;
     co_return done;
   }
-  const uint64_t end = align_up(size_.load(), cluster_size());
   size_.store(size);
-  const uint64_t keep = align_up(size, cluster_size());
-  const uint64_t coverage = header_.l1_entry_coverage();
-  const uint64_t whole_tables = divide_up(keep, coverage);
-  done = co_await drop_tables_from(whole_tables);
-  const uint64_t partial_end = std::min(end, whole_tables * coverage);
-  if (done && partial_end > keep) {
-    done = co_await clear({keep, partial_end - keep}, Clear::kForget);
-  }
+  done = co_await forget_from(size);
   if (done && data_file_ != nullptr && data_file_->size() > size) {
     done = co_await data_file_->resize(size, {});
   }
   // Unmap durably, count down, then the end of the file can go.
-  for (int rounds = 0; done && rounds < 2; ++rounds) done = co_await write_back();
+  for (int rounds = 0; done && rounds < 2; ++rounds) {
+    done = co_await write_back();
+    end_lookups();
+  }
   if (done) done = co_await truncate_file();
+  co_return done;
+}
+
+/// Unmaps all clusters behind the one that `end` is in.
+Task<Result<void>> Image::forget_from(uint64_t end) {
+  const uint64_t keep = align_up(end, cluster_size());
+  const uint64_t coverage = header_.l1_entry_coverage();
+  const uint64_t whole_tables = divide_up(keep, coverage);
+  Result<void> done = co_await drop_tables_from(whole_tables);
+  const ByteRange rest{keep, whole_tables * coverage - keep};
+  if (done) done = co_await clear(rest, Clear::kForget);
   co_return done;
 }
 
 /// Takes whole L2 tables out of the active state, and frees what only they used.
 Task<Result<void>> Image::drop_tables_from(uint64_t l1_index) {
   for (uint64_t index = l1_index; index < l2_->l1_size(); ++index) {
+    if (l2_->l1(index).offset() == 0) continue;
+    if (Result<void> limited = co_await limit_dirty(); !limited) co_return limited;
     EpochDomain::Ticket inside = host_.requests().enter();
     Mutex::Guard guard = co_await metadata_.lock();
     const L1Entry table = l2_->l1(index);
-    if (table.offset() == 0) continue;
     const uint64_t first = index * header_.l2_entries();
     for (uint64_t at = 0; at < header_.l2_entries(); at += l2_->slice_entries()) {
       Result<L2Slice*> slice = co_await l2_->load(first + at);

@@ -57,7 +57,9 @@ Task<Result<uint64_t>> Image::clear_in_slice(ByteRange range, Clear how) {
   const bool nothing_to_hide = how == Clear::kForget || header_.version < 3 ||
                                (how == Clear::kDiscard && !host_.has_backing());
   if (nothing_there && nothing_to_hide) co_return empty_l1_length(range);
-  if (Result<void> ready = co_await ensure_table(first); !ready) co_return fail(ready.error());
+  if (nothing_there) {
+    if (Result<void> ready = co_await ensure_table(first); !ready) co_return fail(ready.error());
+  }
   Result<L2Slice*> slice = co_await l2_->load(first);
   if (!slice) co_return fail(slice.error());
 
@@ -66,6 +68,7 @@ Task<Result<uint64_t>> Image::clear_in_slice(ByteRange range, Clear how) {
   const uint64_t count = std::min<uint64_t>(last - first + 1, (*slice)->entries() - slot);
   std::vector<ExtendedL2Entry> entries;
   std::vector<ExtendedL2Entry> replaced;
+  bool changes = false;
   entries.reserve(count);
   for (uint64_t i = 0; i < count; ++i) {
     const uint64_t guest = (first + i) << header_.cluster_bits;
@@ -80,18 +83,21 @@ Task<Result<uint64_t>> Image::clear_in_slice(ByteRange range, Clear how) {
       co_return fail(ErrorCode::kUnsupported, "part of a compressed cluster cannot be zeroed");
     }
     entries.push_back(cleared(old, part, how));
+    changes = changes || entries.back() != old;
     const bool kept_room = entries.back().descriptor.offset() == old.descriptor.offset();
     if (old.descriptor.compressed() || !kept_room) replaced.push_back(old);
   }
-  if (Result<void> stored = co_await store_entries(first, entries); !stored) {
-    co_return fail(stored.error());
-  }
+  const uint64_t done = ((first + count) << header_.cluster_bits) - range.offset;
+  if (!changes) co_return done;
+  Result<void> stored = co_await ensure_table(first);
+  if (stored) stored = co_await store_entries(first, entries);
+  if (!stored) co_return fail(stored.error());
   const bool asked = how == Clear::kDiscard || how == Clear::kZero;
   const bool punch = asked ? passes_discards() : options_.pass_discard_other;
   const size_t before = pending_.size();
   for (const ExtendedL2Entry& old : replaced) free_entry(old);
   for (size_t i = before; i < pending_.size(); ++i) pending_[i].punch = punch;
-  co_return ((first + count) << header_.cluster_bits) - range.offset;
+  co_return done;
 }
 
 ExtendedL2Entry Image::cleared(const ExtendedL2Entry& old, ByteRange part, Clear how) const {
