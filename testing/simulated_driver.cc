@@ -33,6 +33,13 @@ Task<Result<void>> SimulatedDriver::finish_later(SimulatedDisk::RequestId id) {
 
 Task<Result<void>> SimulatedDriver::read(ByteRange range, MutableBuffers into) {
   co_await pause();
+  // As with real disks behind a file: the rest of the unit in which the file ends reads as zeroes.
+  const uint64_t end = align_up(disk_->size(), settings_.request_alignment);
+  if (range.end() > disk_->size() && range.end() <= end && range.offset < disk_->size()) {
+    const ByteRange inside = range.first(disk_->size() - range.offset);
+    into.from(inside.length).fill(std::byte{0});
+    co_return disk_->read(inside, into.slice(0, inside.length));
+  }
   co_return disk_->read(range, into);
 }
 
