@@ -18,5 +18,6 @@ extern const Command kInfoCommand;
 extern const Command kMapCommand;
 extern const Command kMeasureCommand;
 extern const Command kResizeCommand;
+extern const Command kSnapshotCommand;
 
 }  // namespace ashlar::tools
