@@ -63,7 +63,7 @@ int grow(int fd, uint64_t from, Sizing wanted) {
 /// out how direct access to it must be aligned. Of no consequence when it fails.
 void allocate_first_block(int fd, uint64_t size) {
   const uint64_t length = std::min<uint64_t>(size, 4096);
-  (void)::pwrite(fd, kZeroes.data(), length, 0);
+  if (::pwrite(fd, kZeroes.data(), length, 0) < 0) return;
 }
 
 }  // namespace
