@@ -46,10 +46,17 @@ struct BackendImpl::Write {
   Mutex* head_writes;
 
   std::optional<Result<void>> now(GraphNode& node) const noexcept {
-    if (flags.fua || flags.compressed) return std::nullopt;
+    if (flags.fua || flags.compressed || may_change_guess(node, range)) return std::nullopt;
     return request::write_now(node, range, from);
   }
-  Task<Result<void>> run(GraphNode& node) const { return request::write(node, range, from, flags); }
+  Task<Result<void>> run(GraphNode& node) const {
+    if (may_change_guess(node, range)) return run_guarded(*this, node);
+    return request::write(node, range, from, flags);
+  }
+  static Task<Result<void>> run_guarded(Write self, GraphNode& node) {
+    const Mutex::Guard one_at_a_time = co_await self.head_writes->lock();
+    co_return co_await write_guessed(node, self.range, self.from, self.flags);
+  }
   void count(StatisticsSlots& statistics) const {
     statistics.add(Counter::kWrites, 1);
     statistics.add(Counter::kWrittenBytes, range.length);

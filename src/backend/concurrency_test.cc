@@ -1,0 +1,257 @@
+// Requests from several loops while the medium changes under them: each sees one medium, whole.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <vector>
+
+#include "ashlar/graph.h"
+#include "async/on_loop.h"
+#include "async/sync.h"
+#include "testing/simulated_runtime.h"
+
+namespace ashlar {
+namespace {
+
+constexpr uint64_t kSize = 64_KiB;
+constexpr uint64_t kPiece = 4_KiB;
+
+/// Waits now and then, so that requests of several loops mix.
+Task<void> dawdle() {
+  const uint64_t pick = Loop::current().random() % 8;
+  if (pick == 0) co_await sleep_for(2000);
+  if (pick < 4) co_await yield();
+}
+
+struct StampOptions {
+  uint64_t value = 0;
+  static constexpr auto table() {
+    return std::array{number_option("value", &StampOptions::value, "what it reads as")};
+  }
+};
+
+/// Storage that reads as one value everywhere, and notes how much of each write came to it.
+class StampDriver final : public Driver {
+ public:
+  explicit StampDriver(uint8_t value) : value_(value) {}
+  NodeInfo info() const override {
+    NodeInfo info;
+    info.size = kSize;
+    return info;
+  }
+  Task<Result<void>> read(ByteRange, MutableBuffers into) override {
+    co_await dawdle();
+    into.fill(std::byte{value_});
+    co_return ok();
+  }
+  Task<Result<void>> write(ByteRange, ConstBuffers from, WriteFlags) override {
+    co_await dawdle();
+    std::vector<std::byte> data(from.size());
+    from.copy_to(data);
+    uint64_t id = 0;
+    std::memcpy(&id, data.data(), sizeof id);
+    const std::lock_guard lock(guard_);
+    written_[id] += data.size();
+    co_return ok();
+  }
+  const std::map<uint64_t, uint64_t>& written() const { return written_; }
+
+ private:
+  const uint8_t value_;
+  std::mutex guard_;
+  std::map<uint64_t, uint64_t> written_;
+};
+
+Task<Result<std::unique_ptr<Driver>>> open_stamp(OpenContext& context) {
+  Result<StampOptions> options = take_options<StampOptions>(context.options());
+  if (!options) co_return fail(options.error());
+  std::unique_ptr<Driver> driver =
+      std::make_unique<StampDriver>(static_cast<uint8_t>(options->value));
+  co_return std::move(driver);
+}
+
+/// A format whose every piece is looked up by itself, half of them not resident.
+class PiecesDriver final : public FormatDriver {
+ public:
+  explicit PiecesDriver(Child* file) : file_(file) {}
+  NodeInfo info() const override {
+    NodeInfo info;
+    info.size = kSize;
+    return info;
+  }
+  std::optional<Mapping> lookup(ByteRange guest) const noexcept override {
+    if (guest.offset / kPiece % 2 == 1) return std::nullopt;
+    return mapping_of(guest);
+  }
+  Task<Result<Mapping>> map(ByteRange guest) override {
+    co_await dawdle();
+    co_return mapping_of(guest);
+  }
+
+ private:
+  Mapping mapping_of(ByteRange guest) const {
+    return {kPiece - guest.offset % kPiece, InFile{file_, guest.offset, true}};
+  }
+  Child* file_;
+};
+
+Task<Result<std::unique_ptr<Driver>>> open_pieces(OpenContext& context) {
+  Result<Child*> file = co_await context.open_child("file", ChildRole::kFiltered);
+  if (!file) co_return fail(file.error());
+  std::unique_ptr<Driver> driver = std::make_unique<PiecesDriver>(*file);
+  co_return std::move(driver);
+}
+
+constexpr DriverSpec kStamp{
+    .name = "stamp", .summary = "", .kind = NodeKind::kStorage, .open = open_stamp};
+constexpr DriverSpec kPieces{
+    .name = "pieces", .summary = "", .kind = NodeKind::kFormat, .open = open_pieces};
+constexpr std::array<const DriverSpec*, 2> kDrivers{&kStamp, &kPieces};
+
+/// What the workers of one run share.
+struct Run {
+  Backend* backend = nullptr;
+  std::atomic<bool> stop{false};
+  std::atomic<uint64_t> reads{0};
+  std::atomic<uint64_t> writes{0};
+  std::atomic<uint64_t> next_id{1};
+  std::atomic<uint64_t> torn{0};
+  std::atomic<uint64_t> wrong{0};  // errors other than "no medium"
+};
+
+Task<void> read_once(Run& run, std::vector<std::byte>& buffer) {
+  const MutableBuffers into(buffer.data(), buffer.size());
+  const Result<void> read = co_await run.backend->read({0, buffer.size()}, into);
+  if (!read) {
+    run.wrong += read.error().code() != ErrorCode::kNoMedium;
+    co_return;
+  }
+  ++run.reads;
+  const std::byte first = buffer[0];
+  run.torn += !std::all_of(buffer.begin(), buffer.end(), [first](std::byte byte) {
+    return byte == first && (byte == std::byte{1} || byte == std::byte{2});
+  });
+}
+
+Task<void> write_once(Run& run, std::vector<std::byte>& buffer, std::set<uint64_t>& written) {
+  const uint64_t id = run.next_id++;
+  for (size_t at = 0; at < buffer.size(); at += kPiece) {
+    std::memcpy(buffer.data() + at, &id, sizeof id);
+  }
+  const ConstBuffers from(buffer.data(), buffer.size());
+  const Result<void> done = co_await run.backend->write({0, buffer.size()}, from, {});
+  if (done) {
+    ++run.writes;
+    written.insert(id);
+  } else {
+    run.wrong += done.error().code() != ErrorCode::kNoMedium;
+  }
+}
+
+Task<void> work(Run& run, std::set<uint64_t>& written) {
+  std::vector<std::byte> buffer(32_KiB);
+  while (!run.stop.load()) {
+    co_await read_once(run, buffer);
+    co_await write_once(run, buffer, written);
+    co_await yield();
+  }
+}
+
+Task<void> work_on(Loop& loop, Run& run, std::set<uint64_t>& written) {
+  OnLoop<void> there(loop, work(run, written));
+  co_await there;
+}
+
+Task<NodeRef> open_medium(Graph& graph, int64_t value) {
+  OptionDict options;
+  options.set("driver", std::string("pieces"));
+  options.set("file.driver", std::string("stamp"));
+  options.set("file.value", value);
+  Result<NodeRef> opened = co_await graph.open(std::move(options));
+  EXPECT_TRUE(opened);
+  co_return std::move(*opened);
+}
+
+Task<void> change_often(Backend& backend, std::array<NodeRef, 2>& media, unsigned changes) {
+  for (unsigned i = 0; i < changes; ++i) {
+    const NodeRef& next = media[(i + 1) % 2];
+    Result<void> changed;
+    if (i % 10 == 9) {
+      changed = co_await backend.eject_medium(Backend::Eject::kForce);
+      EXPECT_TRUE(changed);
+      changed = co_await backend.insert_medium(next);
+    } else {
+      changed = co_await backend.change_medium(next, Backend::Eject::kForce);
+    }
+    EXPECT_TRUE(changed);
+    co_await yield();
+  }
+}
+
+/// Every write that succeeded is whole, on one medium.
+void check_writes(const std::array<NodeRef, 2>& media, const std::set<uint64_t>& written) {
+  for (const uint64_t id : written) {
+    uint64_t found = 0;
+    for (const NodeRef& medium : media) {
+      const auto& driver = dynamic_cast<const StampDriver&>(medium->primary()->driver());
+      const auto entry = driver.written().find(id);
+      if (entry == driver.written().end()) continue;
+      EXPECT_EQ(entry->second, 32_KiB);
+      ++found;
+    }
+    EXPECT_EQ(found, 1u) << id;
+  }
+}
+
+Task<void> run_all(Runtime& runtime, Graph& graph, unsigned changes) {
+  Result<BackendRef> backend = graph.create_backend("disk");
+  const Permissions used = Permission::kConsistentRead | Permission::kWrite;
+  EXPECT_TRUE((*backend)->set_permissions(used, Permissions::all()));
+  std::array<NodeRef, 2> media;
+  media[0] = co_await open_medium(graph, 1);
+  media[1] = co_await open_medium(graph, 2);
+  const Result<void> inserted = co_await (*backend)->insert_medium(media[0]);
+  EXPECT_TRUE(inserted);
+
+  Run run;
+  run.backend = backend->get();
+  std::vector<std::set<uint64_t>> written(3 * (runtime.loop_count() - 1));
+  Scope workers;
+  for (size_t i = 0; i < written.size(); ++i) {
+    workers.spawn(work_on(runtime.loop(1 + i % (runtime.loop_count() - 1)), run, written[i]));
+  }
+  co_await change_often(**backend, media, changes);
+  while (run.reads.load() < 20 || run.writes.load() < 20) co_await sleep_for(100'000);
+  run.stop.store(true);
+  co_await workers.join();
+  EXPECT_EQ(run.torn.load(), 0u);
+  EXPECT_EQ(run.wrong.load(), 0u);
+  for (const std::set<uint64_t>& ids : written) check_writes(media, ids);
+  media = {};
+  *backend = BackendRef();
+  const Result<void> closed = co_await graph.close();
+  EXPECT_TRUE(closed);
+}
+
+TEST(ChangeMediumUnderLoad, ShowsNoRequestHalfOfIt) {
+  RuntimeOptions options;
+  options.io_loops = 3;
+  const std::unique_ptr<Runtime> runtime = Runtime::create(options);
+  Graph graph(*runtime, {.drivers = kDrivers, .resolver = {}, .limits = {}});
+  sync_wait(*runtime, run_all(*runtime, graph, 1000));
+}
+
+TEST(ChangeMediumUnderLoad, ShowsNoRequestHalfOfItInAnyOrder) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(seed);
+    SimulatedRuntime runtime(seed, 4);
+    Graph graph(runtime, {.drivers = kDrivers, .resolver = {}, .limits = {}});
+    sync_wait(runtime, run_all(runtime, graph, 50));
+  }
+}
+
+}  // namespace
+}  // namespace ashlar
