@@ -165,44 +165,60 @@ Task<void> work_on(Loop& loop, Run& run, std::set<uint64_t>& written) {
   co_await there;
 }
 
-Task<NodeRef> open_medium(Graph& graph, int64_t value) {
-  OptionDict options;
-  options.set("driver", std::string("pieces"));
-  options.set("file.driver", std::string("stamp"));
-  options.set("file.value", value);
+Task<NodeRef> open_from(Graph& graph, OptionDict options) {
   Result<NodeRef> opened = co_await graph.open(std::move(options));
   EXPECT_TRUE(opened);
   co_return std::move(*opened);
 }
 
-Task<void> change_often(Backend& backend, std::array<NodeRef, 2>& media, unsigned changes) {
+/// Storage number `i`, kept to the end for what was written to it.
+Task<void> add_storage(Graph& graph, std::vector<NodeRef>& storage) {
+  const size_t number = storage.size();
+  OptionDict options;
+  options.set("driver", std::string("stamp"));
+  options.set("node-name", "s" + std::to_string(number));
+  options.set("value", static_cast<int64_t>(1 + number % 2));
+  storage.push_back(co_await open_from(graph, std::move(options)));
+}
+
+Task<NodeRef> open_medium(Graph& graph, const NodeRef& storage) {
+  OptionDict options;
+  options.set("driver", std::string("pieces"));
+  options.set("file", storage->name());
+  return open_from(graph, std::move(options));
+}
+
+/// Another medium, or other storage below the medium there is; what was there closes.
+Task<void> change_often(Graph& graph, Backend& backend, std::vector<NodeRef>& storage,
+                        unsigned changes) {
   for (unsigned i = 0; i < changes; ++i) {
-    const NodeRef& next = media[(i + 1) % 2];
-    Result<void> changed;
-    if (i % 10 == 9) {
-      changed = co_await backend.eject_medium(Backend::Eject::kForce);
-      EXPECT_TRUE(changed);
-      changed = co_await backend.insert_medium(next);
+    co_await add_storage(graph, storage);
+    const NodeRef& next = storage.back();
+    Result<void> changed = ok();
+    if (i % 2 == 0) {
+      changed = co_await graph.replace_node(*storage[storage.size() - 2], next);
     } else {
-      changed = co_await backend.change_medium(next, Backend::Eject::kForce);
+      NodeRef medium = co_await open_medium(graph, next);
+      if (i % 10 == 9) changed = co_await backend.eject_medium(Backend::Eject::kForce);
+      EXPECT_TRUE(changed);
+      changed = co_await backend.change_medium(std::move(medium), Backend::Eject::kForce);
     }
     EXPECT_TRUE(changed);
     co_await yield();
   }
 }
 
-/// Every write that succeeded is whole, on one medium.
-void check_writes(const std::array<NodeRef, 2>& media, const std::set<uint64_t>& written) {
-  for (const uint64_t id : written) {
-    uint64_t found = 0;
-    for (const NodeRef& medium : media) {
-      const auto& driver = dynamic_cast<const StampDriver&>(medium->primary()->driver());
-      const auto entry = driver.written().find(id);
-      if (entry == driver.written().end()) continue;
-      EXPECT_EQ(entry->second, 32_KiB);
-      ++found;
-    }
-    EXPECT_EQ(found, 1u) << id;
+/// Every write that succeeded is whole, in one place.
+void check_writes(const std::vector<NodeRef>& storage,
+                  const std::vector<std::set<uint64_t>>& written) {
+  std::map<uint64_t, std::vector<uint64_t>> found;
+  for (const NodeRef& node : storage) {
+    const auto& driver = dynamic_cast<const StampDriver&>(node->driver());
+    for (const auto& [id, bytes] : driver.written()) found[id].push_back(bytes);
+  }
+  const std::vector<uint64_t> whole{32_KiB};
+  for (const std::set<uint64_t>& ids : written) {
+    for (const uint64_t id : ids) EXPECT_EQ(found[id], whole) << id;
   }
 }
 
@@ -210,27 +226,28 @@ Task<void> run_all(Runtime& runtime, Graph& graph, unsigned changes) {
   Result<BackendRef> backend = graph.create_backend("disk");
   const Permissions used = Permission::kConsistentRead | Permission::kWrite;
   EXPECT_TRUE((*backend)->set_permissions(used, Permissions::all()));
-  std::array<NodeRef, 2> media;
-  media[0] = co_await open_medium(graph, 1);
-  media[1] = co_await open_medium(graph, 2);
-  const Result<void> inserted = co_await (*backend)->insert_medium(media[0]);
+  std::vector<NodeRef> storage;
+  co_await add_storage(graph, storage);
+  NodeRef first = co_await open_medium(graph, storage.front());
+  const Result<void> inserted = co_await (*backend)->insert_medium(std::move(first));
   EXPECT_TRUE(inserted);
 
   Run run;
   run.backend = backend->get();
-  std::vector<std::set<uint64_t>> written(3 * (runtime.loop_count() - 1));
+  const unsigned loops = runtime.loop_count() - 1;
+  std::vector<std::set<uint64_t>> written(3 * loops);
   Scope workers;
   for (size_t i = 0; i < written.size(); ++i) {
-    workers.spawn(work_on(runtime.loop(1 + i % (runtime.loop_count() - 1)), run, written[i]));
+    workers.spawn(work_on(runtime.loop(1 + i % loops), run, written[i]));
   }
-  co_await change_often(**backend, media, changes);
+  co_await change_often(graph, **backend, storage, changes);
   while (run.reads.load() < 20 || run.writes.load() < 20) co_await sleep_for(100'000);
   run.stop.store(true);
   co_await workers.join();
   EXPECT_EQ(run.torn.load(), 0u);
   EXPECT_EQ(run.wrong.load(), 0u);
-  for (const std::set<uint64_t>& ids : written) check_writes(media, ids);
-  media = {};
+  check_writes(storage, written);
+  storage.clear();
   *backend = BackendRef();
   const Result<void> closed = co_await graph.close();
   EXPECT_TRUE(closed);
