@@ -31,7 +31,7 @@ TEST(Open, NamesUnknownDrivers) {
 TEST(Open, RefusesOptionsThatNobodyTook) {
   WorldGraph world;
   const Error error = error_of(world, R"({"driver":"raw","file":{"driver":"memory","x":{"y":1}}})");
-  EXPECT_EQ(error.reason(), "option-unknown");
+  EXPECT_EQ(error.reason(), "storage-option-unknown");
   EXPECT_EQ(error.values()[0], "memory");
   EXPECT_EQ(error.values()[1], "x.y");
   EXPECT_EQ(error_of(world, R"({"driver":"raw","file":{"driver":"memory"},"z":1})").values()[0],
