@@ -4,14 +4,12 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <memory>
 
 namespace ashlar::tools {
 namespace {
@@ -48,10 +46,16 @@ Result<std::string> read_file(const std::string& name) {
   }
   const int error = errno;
   ::close(descriptor);
-  OPENSSL_cleanse(part.data(), part.size());
+  ::explicit_bzero(part.data(), part.size());
   if (count < 0) return failed(error);
   if (bytes.size() > kMaxSecret) return failed(EFBIG);
   return bytes;
+}
+
+uint32_t base64_value(char symbol) {
+  constexpr std::string_view kSymbols =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  return static_cast<uint32_t>(kSymbols.find(symbol));
 }
 
 Result<std::string> decode_base64(std::string_view text) {
@@ -68,48 +72,15 @@ Result<std::string> decode_base64(std::string_view text) {
   for (size_t at = 0; at < letters; ++at) {
     if (!is_symbol(symbols[at])) return invalid("Base64 data contains invalid characters");
   }
-  symbols.resize(letters);
-  const size_t padding = (4 - letters % 4) % 4;
-  if (padding == 3) return invalid("Base64 data contains invalid characters");
-  symbols.append(padding, '=');
-  std::string bytes(symbols.size() / 4 * 3, '\0');
-  const int decoded = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
-                                      reinterpret_cast<const unsigned char*>(symbols.data()),
-                                      static_cast<int>(symbols.size()));
-  if (decoded < 0) return invalid("Base64 data contains invalid characters");
-  bytes.resize(static_cast<size_t>(decoded) - padding);
+  if (letters % 4 == 1) return invalid("Base64 data contains invalid characters");
+  std::string bytes;
+  uint32_t bits = 0;
+  for (size_t at = 0; at < letters; ++at) {
+    bits = bits << 6 | base64_value(symbols[at]);
+    const unsigned held = static_cast<unsigned>(at % 4) * 6 + 6;  // bits of this group of four
+    if (held >= 8) bytes += static_cast<char>(bits >> (held % 8) & 0xFF);
+  }
   return bytes;
-}
-
-struct KeyAndVector {
-  std::string_view key;
-  std::string_view vector;
-};
-
-Result<std::string> decrypt_blocks(const KeyAndVector& with, std::string_view data) {
-  const std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)> context(
-      EVP_CIPHER_CTX_new(), &EVP_CIPHER_CTX_free);
-  const auto bytes = [](std::string_view text) {
-    return reinterpret_cast<const unsigned char*>(text.data());
-  };
-  std::string plain(data.size() + kBlockSize, '\0');
-  int length = 0;
-  if (!context ||
-      EVP_DecryptInit_ex(context.get(), EVP_aes_256_cbc(), nullptr, bytes(with.key),
-                         bytes(with.vector)) != 1 ||
-      EVP_CIPHER_CTX_set_padding(context.get(), 0) != 1 ||
-      EVP_DecryptUpdate(context.get(), reinterpret_cast<unsigned char*>(plain.data()), &length,
-                        bytes(data), static_cast<int>(data.size())) != 1) {
-    return invalid("Unable to decrypt the secret");
-  }
-  plain.resize(static_cast<size_t>(length));
-  const auto padding = plain.empty() ? size_t{0} : static_cast<unsigned char>(plain.back());
-  if (padding == 0 || padding > kBlockSize || padding > plain.size()) {
-    return invalid(
-        fmt::format("Incorrect number of padding bytes ({}) found on decrypted data", padding));
-  }
-  plain.resize(plain.size() - padding);
-  return plain;
 }
 
 Result<OptionDict> parse_object(std::string_view text) {
@@ -129,7 +100,7 @@ Result<std::optional<std::string>> take_string(OptionDict& options, std::string_
 }  // namespace
 
 Objects::~Objects() {
-  for (auto& [id, bytes] : secrets_) OPENSSL_cleanse(bytes.data(), bytes.size());
+  for (auto& [id, bytes] : secrets_) ::explicit_bzero(bytes.data(), bytes.size());
 }
 
 const std::string* Objects::secret(std::string_view id) const {
@@ -175,7 +146,10 @@ Result<void> Objects::add_secret(OptionDict options) {
   Result<std::string> bytes = file ? read_file(*file) : Result<std::string>(std::move(*data));
   // What is encrypted is bytes: they come in base64 or as they are, and `format` says which.
   if (bytes && base64) bytes = decode_base64(*bytes);
-  if (bytes && key_id) bytes = decrypt(options, *key_id, std::move(*bytes));
+  if (bytes && key_id) {
+    const Result<void> checked = check_encrypted(options, *key_id, *bytes);
+    if (!checked) return checked;
+  }
   if (!bytes) return fail(bytes.error());
   if (secrets_.contains(*id)) {
     return invalid(
@@ -185,8 +159,8 @@ Result<void> Objects::add_secret(OptionDict options) {
   return ok();
 }
 
-Result<std::string> Objects::decrypt(OptionDict& options, std::string_view key_id,
-                                     std::string data) const {
+Result<void> Objects::check_encrypted(OptionDict& options, std::string_view key_id,
+                                      std::string_view data) const {
   const std::string* key = secret(key_id);
   if (key == nullptr) return invalid(fmt::format("No secret with id '{}'", key_id));
   if (key->size() != kKeySize) {
@@ -204,7 +178,8 @@ Result<std::string> Objects::decrypt(OptionDict& options, std::string_view key_i
     return invalid(
         fmt::format("Length {} must be a multiple of block size {}", data.size(), kBlockSize));
   }
-  return decrypt_blocks({.key = *key, .vector = *vector}, data);
+  // Nothing in this build uses a secret, so that no cipher is linked for this alone.
+  return fail(ErrorCode::kUnsupported, "Encrypted secrets are not part of this build");
 }
 
 std::optional<std::string> object_help(std::string_view text) {

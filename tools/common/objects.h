@@ -20,7 +20,8 @@ class Objects {
   ~Objects();
 
   /// Creates what `--object text` describes: `secret,id=ID,data=TEXT` or `file=NAME`, with
-  /// format=raw|base64, or encrypted with keyid= and iv=; or the same as a JSON object.
+  /// format=raw|base64; or the same as a JSON object. What is encrypted with another secret (keyid=
+  /// and iv=) is checked and then refused.
   /// Errors carry the whole text for the user.
   Result<void> add(std::string_view text);
 
@@ -29,7 +30,8 @@ class Objects {
 
  private:
   Result<void> add_secret(OptionDict options);
-  Result<std::string> decrypt(OptionDict& options, std::string_view key_id, std::string data) const;
+  Result<void> check_encrypted(OptionDict& options, std::string_view key_id,
+                               std::string_view data) const;
 
   std::map<std::string, std::string, std::less<>> secrets_;
 };

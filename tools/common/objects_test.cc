@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+#include <utility>
+#include <vector>
+
 namespace ashlar::tools {
 namespace {
 
@@ -27,15 +31,27 @@ TEST(Objects, KeepSecretsGivenInAnyForm) {
   EXPECT_EQ(objects.secret("none"), nullptr);
 }
 
-TEST(Objects, DecryptASecretWithAnotherOne) {
+TEST(Objects, DecodeBase64OfEveryLengthWithAndWithoutPadding) {
+  const std::vector<std::pair<std::string_view, std::string>> samples = {
+      {"", ""},       {"eA==", "x"},   {"eA", "x"},
+      {"eHk=", "xy"}, {"eHl6", "xyz"}, {"+/+/", "\xfb\xff\xbf"}};
+  for (const auto& [coded, plain] : samples) {
+    Objects objects;
+    const std::string text = "secret,id=s,format=base64,data=" + std::string(coded);
+    ASSERT_TRUE(objects.add(text).has_value()) << coded;
+    EXPECT_EQ(*objects.secret("s"), plain) << coded;
+  }
+}
+
+TEST(Objects, CheckAnEncryptedSecretBeforeTheyRefuseIt) {
   Objects objects;
   ASSERT_TRUE(objects.add("secret,id=k,format=base64,data=" + std::string(kKey)).has_value());
-  // "pass", padded, encrypted with AES-256-CBC by the openssl program.
-  ASSERT_TRUE(objects
-                  .add("secret,id=s,format=base64,keyid=k,iv=" + std::string(kVector) +
-                       ",data=63UyvuDtRsXwP3vHu2LFPg==")
-                  .has_value());
-  EXPECT_EQ(*objects.secret("s"), "pass");
+  const std::string start = "secret,id=s,format=base64,keyid=k,data=63UyvuDtRsXwP3vHu2LFPg==";
+  EXPECT_EQ(refusal(objects, start), "IV is required to decrypt secret");
+  EXPECT_EQ(refusal(objects, start + ",iv=eA=="), "IV should be 16 bytes in length not 1");
+  EXPECT_EQ(refusal(objects, start + ",iv=" + std::string(kVector)),
+            "Encrypted secrets are not part of this build");
+  EXPECT_EQ(objects.secret("s"), nullptr);
 }
 
 TEST(Objects, RefuseWhatIsNoSecret) {
@@ -56,6 +72,8 @@ TEST(Objects, RefuseWhatCannotBeDecoded) {
   Objects objects;
   ASSERT_TRUE(objects.add("secret,id=k,data=short").has_value());
   EXPECT_EQ(refusal(objects, "secret,id=s,data=@@,format=base64"),
+            "Base64 data contains invalid characters");
+  EXPECT_EQ(refusal(objects, "secret,id=s,data=e,format=base64"),
             "Base64 data contains invalid characters");
   EXPECT_EQ(refusal(objects, "secret,id=s,data=eA==,format=hex"),
             "Parameter 'format' does not accept value 'hex'");
