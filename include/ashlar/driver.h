@@ -258,6 +258,12 @@ struct DriverSpec {
   /// Storage: removes a file that create_file() has made, when creating the image in it failed.
   Task<Result<void>> (*delete_file)(std::string filename) = nullptr;
   bool supports_backing = false;
+  /// Images of the format can store data compressed (NodeInfo::Compression says whether one can).
+  bool supports_compression = false;
+  /// Images of the format can hold persistent dirty bitmaps.
+  bool supports_bitmaps = false;
+  /// Images of the format can hold internal snapshots.
+  bool supports_snapshots = false;
 };
 
 }  // namespace ashlar

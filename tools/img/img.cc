@@ -13,13 +13,13 @@ namespace ashlar::tools {
 namespace {
 
 constexpr const Command* kCommands[] = {
-    &kCheckCommand,   &kCreateCommand, &kInfoCommand,     &kMapCommand,
+    &kBenchCommand,   &kCheckCommand,  &kCompareCommand,  &kConvertCommand,
+    &kCreateCommand,  &kDdCommand,     &kInfoCommand,     &kMapCommand,
     &kMeasureCommand, &kResizeCommand, &kSnapshotCommand,
 };
 
 /// Commands whose engines are not part of this build.
-constexpr std::string_view kUnavailable[] = {"amend",   "bench",   "bitmap", "commit",
-                                             "compare", "convert", "dd",     "rebase"};
+constexpr std::string_view kUnavailable[] = {"amend", "bitmap", "commit", "rebase"};
 
 /// Names, separated by blanks, in lines of less than 80 columns.
 std::string wrapped(const std::vector<std::string_view>& names) {

@@ -12,8 +12,12 @@ namespace ashlar::tools {
 int run_img(Program& program, std::span<char* const> words);
 
 // One command per file.
+extern const Command kBenchCommand;
 extern const Command kCheckCommand;
+extern const Command kCompareCommand;
+extern const Command kConvertCommand;
 extern const Command kCreateCommand;
+extern const Command kDdCommand;
 extern const Command kInfoCommand;
 extern const Command kMapCommand;
 extern const Command kMeasureCommand;

@@ -139,7 +139,7 @@ Outcome run_reopen(Shell& shell, Words words) {
 constexpr std::string_view kOpenDetails =
     "\n Opens an image for the other commands: 'open -n -o driver=raw disk.img'.\n\n"
     " -C      copy what is read from backing images\n"
-    " -d MODE what a discard does: ignore or unmap\n"
+    " -d MODE what a discard does: ignore or unmap (default)\n"
     " -i MODE how files are reached: threads, native or io_uring\n"
     " -k      the same as -i native\n"
     " -n      the same as -t none\n"

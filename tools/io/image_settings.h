@@ -11,6 +11,9 @@ namespace ashlar::tools::io {
 /// Collects the letters that say how to open an image.
 class ImageSettings {
  public:
+  /// As the shell opens images when nothing is said: writable, and discards free space.
+  ImageSettings() { image_.image.flags.discard = OpenFlags::Discard::kUnmap; }
+
   /// One of -r -s -n -C -k -U, or -t -d -i with a value. Complains about the value.
   bool apply(Program& program, char letter, std::string_view value);
 

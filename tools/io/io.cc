@@ -40,7 +40,7 @@ constexpr OptionRow kAioRow{.name = "aio",
 constexpr OptionRow kCacheRow{
     .name = "cache", .letter = 't', .value = "MODE", .help = "cache mode; default: writeback"};
 constexpr OptionRow kDiscardRow{
-    .name = "discard", .letter = 'd', .value = "MODE", .help = "ignore (default) or unmap"};
+    .name = "discard", .letter = 'd', .value = "MODE", .help = "ignore or unmap (default)"};
 constexpr OptionRow kTraceRow{
     .name = "trace", .letter = 'T', .value = "EVENTS", .help = "this build has no events"};
 constexpr OptionRow kVersionRow{.name = "version", .letter = 'V', .help = "show the version"};

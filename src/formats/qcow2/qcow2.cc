@@ -28,6 +28,9 @@ constinit const DriverSpec qcow2_driver{
     .create_options = qcow2::create_option_rows,
     .measure = qcow2::measure,
     .supports_backing = true,
+    .supports_compression = true,
+    .supports_bitmaps = true,
+    .supports_snapshots = true,
 };
 
 }  // namespace ashlar
