@@ -124,7 +124,10 @@ class Conversion {
       return complain("Copying bitmaps only possible with single source");
     }
     if (!source_node().spec().supports_bitmaps) return complain("Source lacks bitmap support");
-    return true;
+    const ImageInfo info = source_node().driver().describe();
+    const auto is_bitmaps = [](const auto& member) { return member.first == "bitmaps"; };
+    if (std::ranges::none_of(info.specific, is_bitmaps)) return true;
+    return complain("this build cannot copy the bitmaps of the source");
   }
 
   CopyRules rules() const {

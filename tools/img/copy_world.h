@@ -21,8 +21,8 @@ class CopyWorld {
  public:
   explicit CopyWorld(uint64_t seed, unsigned loops = 3) : runtime(seed, loops), random(seed) {
     static constexpr std::array<const DriverSpec*, 1> kDrivers = {&simulated_disk_driver};
-    graph_ = std::make_unique<Graph>(runtime,
-                                     Graph::Options{.drivers = kDrivers, .resolver = nullptr});
+    graph_ =
+        std::make_unique<Graph>(runtime, Graph::Options{.drivers = kDrivers, .resolver = nullptr});
   }
   ~CopyWorld() {
     images_.clear();
