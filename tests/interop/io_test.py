@@ -81,6 +81,11 @@ class Convert(TwinTest):
                 self.assertEqual(run(PEER, "check", "-q", "b", folder=self.ours).status, 0, options)
             (self.ours / "b").unlink()
 
+    def test_makes_the_same_bytes_every_time(self):
+        for name in ("b", "c"):
+            self.convert("-f", "raw", "-O", "qcow2", "a.raw", name)
+        self.assertEqual((self.ours / "b").read_bytes(), (self.ours / "c").read_bytes())
+
     def test_leaves_no_part_of_a_copy_when_there_is_no_room(self):
         def limit():
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -65,24 +65,15 @@ Task<void> CopyEngine::copy(const CopyPiece& piece, std::span<std::byte> buffer)
     if (offload_ != nullptr) to_write = !co_await offload_->copy(range);
     if (to_write) to_write = co_await read(range, bytes);
   }
-  if (settings_.order == CopySettings::Order::kAny) {
-    if (zero) {
-      co_await zero_run(range);
-    } else if (to_write) {
-      co_await write(range, bytes);
-    }
-    co_return;
-  }
-  // A write that has started has asked for its room: the next one may start, and overlap.
-  co_await turns_.wait_for(piece.turn);
-  Scope started;
+  // One write at a time: rooms that formats find depend on what has been written before.
+  const bool ordered = settings_.order == CopySettings::Order::kSource;
+  if (ordered) co_await turns_.wait_for(piece.turn);
   if (zero) {
-    started.spawn(zero_run(range));
+    co_await zero_run(range);
   } else if (to_write) {
-    started.spawn(write(range, bytes));
+    co_await write(range, bytes);
   }
-  turns_.pass();
-  co_await started.join();
+  if (ordered) turns_.pass();
 }
 
 Task<bool> CopyEngine::read(ByteRange range, std::span<std::byte> into) {
