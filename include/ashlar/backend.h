@@ -102,9 +102,9 @@ class Backend {
   /// Empty for anonymous ones.
   virtual const std::string& name() const noexcept = 0;
 
-  // --- Requests. Errors: kNoMedium, kOutOfRange past the end, kReadOnly where writing was not asked
-  // for (see set_permissions) or is impossible, kIo and what drivers say. While drained, requests
-  // wait; kBusy when too many do.
+  // --- Requests. Errors: kNoMedium, kOutOfRange past the end, kReadOnly where writing was not
+  // asked for (see set_permissions) or is impossible, kIo and what drivers say. While drained,
+  // requests wait; kBusy when too many do.
 
   /// Reads all of `range` into `into`, or fails. `into` must stay valid until the task has ended.
   virtual Task<Result<void>> read(ByteRange range, MutableBuffers into) = 0;

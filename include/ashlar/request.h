@@ -10,12 +10,12 @@ class Child;
 
 struct WriteFlags {
   constexpr WriteFlags() {}  // NOLINT(modernize-use-equals-default): see ByteRange
-  bool fua = false;         ///< durable when it completes
-  bool compressed = false;  ///< store encoded; whole units only
+  bool fua = false;          ///< durable when it completes
+  bool compressed = false;   ///< store encoded; whole units only
 };
 
 struct ZeroFlags {
-  constexpr ZeroFlags() {}  // NOLINT(modernize-use-equals-default): see ByteRange
+  constexpr ZeroFlags() {}   // NOLINT(modernize-use-equals-default): see ByteRange
   bool may_unmap = false;    ///< the space may be given back
   bool no_fallback = false;  ///< fail with kUnsupported rather than write zeroes
   bool fua = false;

@@ -81,7 +81,8 @@ class Promise<void> final : public PromiseBase {
 /// Owns its frame. Must not be destroyed while it is suspended in the middle.
 /// References given as arguments must outlive the task, not the call.
 ///
-/// What GCC 12 gets wrong, without a warning (src/async/compiler_traps_test.cc holds the safe forms):
+/// What GCC 12 gets wrong, without a warning (src/async/compiler_traps_test.cc holds the safe
+/// forms):
 /// - `if (co_await f())`, also while, do, for and switch: in a coroutine that declares no local
 ///   variable anywhere, the whole body is dropped and the task never ends. Name the value first:
 ///   `const auto value = co_await f(); if (value)`, or `if (auto value = co_await f(); value)`.

@@ -1,5 +1,5 @@
-// What GCC 12 does to coroutines: the forms that this project uses, which every compiler gets right,
-// and, counted, the ones that it must not use.
+// What GCC 12 does to coroutines: the forms that this project uses, which every compiler gets
+// right, and, counted, the ones that it must not use.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -21,7 +21,8 @@ constexpr bool kDestroysTwice = true;
 constexpr bool kDestroysTwice = false;
 #endif
 
-/// Knows how many of its kind were made and destroyed. Not copied by memory: destruction is visible.
+/// Knows how many of its kind were made and destroyed. Not copied by memory: destruction is
+/// visible.
 struct Counted {
   explicit Counted(int& alive) : count(&alive) { ++*count; }
   Counted(const Counted& other) : count(other.count) { ++*count; }
@@ -188,8 +189,8 @@ Task<int> awaited_in_an_operand(int value) {
 }
 
 TEST(CompilerTraps, TheseConditionsOnAwaitedValuesAreSafe) {
-  for (auto form : {value_named_first, declared_in_the_condition, awaited_in_a_branch,
-                    awaited_in_an_operand}) {
+  for (auto form :
+       {value_named_first, declared_in_the_condition, awaited_in_a_branch, awaited_in_an_operand}) {
     EXPECT_EQ(run(form(3)), 1);
     EXPECT_EQ(run(form(4)), 0);
   }

@@ -71,9 +71,7 @@ TEST_P(LoopTest, TimersFireInOrderOfTheirDeadlinesAndNotEarly) {
   EXPECT_GE(runtime->control_loop().now_ns() - before, 6 * kMillisecond);
 }
 
-Task<void> await_and_store(IoOperation& operation, int64_t& result) {
-  result = co_await operation;
-}
+Task<void> await_and_store(IoOperation& operation, int64_t& result) { result = co_await operation; }
 
 Task<int64_t> cancel_one(IoOperation& victim) {
   Scope scope;

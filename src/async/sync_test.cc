@@ -1,4 +1,5 @@
-// The claims of scope, mutex and semaphore, in simulation (every order) and on threads (every race).
+// The claims of scope, mutex and semaphore, in simulation (every order) and on threads (every
+// race).
 #include "async/sync.h"
 
 #include <gtest/gtest.h>

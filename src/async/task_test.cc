@@ -45,7 +45,9 @@ Task<void> set_true(bool& flag) {
 
 TEST(Task, DoesNotStartBeforeItIsAwaited) {
   bool started = false;
-  { Task<void> never_awaited = set_true(started); }
+  {
+    Task<void> never_awaited = set_true(started);
+  }
   EXPECT_FALSE(started);
 }
 
@@ -121,7 +123,9 @@ Task<int> hold(Tracker argument) {
 
 TEST(Task, DestroysArgumentsAndLocalsOnceWhetherAwaitedOrNot) {
   int alive = 0;
-  { Task<int> not_awaited = hold(Tracker(alive)); }
+  {
+    Task<int> not_awaited = hold(Tracker(alive));
+  }
   EXPECT_EQ(alive, 0);
   // The caller's temporary, the argument in the frame, the local.
   EXPECT_EQ(run_at_once(hold(Tracker(alive))), 3);
