@@ -120,8 +120,34 @@ Task<void> RecordedHistory::carry_out(size_t index) {
   span.result = co_await there;
   span.finished = image_.disk().events();
   model_.finish(id, outcome_of(span.result));
+  if (operation.kind == Kind::kRead && span.result) check_read(index, memory);
   if (operation.kind == Kind::kResize && !span.result) model_.set_size(*image_.backend().size());
   free_.release();
+}
+
+/// Writes may have been in flight meanwhile: each unit is as at the start, zero, or as some request
+/// has written it. What clusters held that are nobody's any more is none of these.
+void RecordedHistory::check_read(size_t index, std::span<const std::byte> read) {
+  constexpr uint64_t kUnit = FlatModel::kUnit;
+  const ByteRange range = plan_.operations[index].range;
+  std::vector<bool> known(read.size() / kUnit);
+  const auto compare = [&](ByteRange where, std::span<const std::byte> bytes) {
+    for (uint64_t i = 0; i < known.size(); ++i) {
+      const ByteRange unit{range.offset + i * kUnit, kUnit};
+      if (!where.contains(unit)) continue;
+      const auto there = bytes.subspan(unit.offset - where.offset, kUnit);
+      if (std::ranges::equal(there, read.subspan(i * kUnit, kUnit))) known[i] = true;
+    }
+  };
+  compare({0, content_.size()}, content_);
+  compare(range, std::vector<std::byte>(read.size()));
+  for (const BlockOperation& operation : plan_.operations) {
+    if (operation.writes_bytes()) compare(operation.range, operation.bytes());
+  }
+  const auto wrong_one = std::ranges::find(known, false);
+  if (wrong_one == known.end()) return;
+  wrong(fmt::format("{} gave what nobody wrote at unit {}", plan_.operations[index].describe(),
+                    wrong_one - known.begin()));
 }
 
 Task<void> RecordedHistory::read_all() {
@@ -175,6 +201,23 @@ std::string RecordedHistory::look_at(const SparseBytes& left, const HistoryModel
   return where ? fmt::format("differs at {:#x}", *where) : "";
 }
 
+/// Opens what is left, makes it larger and writes to it: what it held stays, the rest is zero.
+std::string RecordedHistory::use(const SparseBytes& left) const {
+  const Qcow2Audit before(left);
+  Plan next{.shape = plan_.shape, .files = plan_.files, .operations = {}};
+  next.files.image = left;
+  next.setup = plan_.setup;
+  next.shape.size = before.size();
+  const uint64_t cluster = plan_.shape.cluster_size();
+  const bool may_resize = next.shape.version >= 3 || !before.has_snapshot();
+  if (may_resize) next.operations.push_back({Kind::kResize, {before.size() + 6 * cluster, 0}});
+  next.operations.push_back({Kind::kWrite, {0, std::min(cluster, before.size())}, cuts_});
+  next.operations.push_back({Kind::kFlush});
+  RecordedHistory again(std::move(next));
+  const std::string failure = again.run();
+  return failure.empty() ? "" : "used afterwards: " + failure;
+}
+
 std::string RecordedHistory::check_power_cuts(unsigned seeds) {
   HistoryModel model = fresh_model();
   ids_.assign(spans_.size(), 0);
@@ -186,6 +229,7 @@ std::string RecordedHistory::check_power_cuts(unsigned seeds) {
     ++cuts_;
     note_in_model(model, cut.point);
     failure = look_at(left, model);
+    if (failure.empty() && cuts_ % use_every_ == 0) failure = use(left);
     if (failure.empty()) return;
     failure = fmt::format("{} ({}): {}\n  {}", cut.describe(),
                           image_.disk().describe_event(cut.point), failure, plan_.describe());

@@ -49,6 +49,8 @@ class RecordedHistory {
   /// with `seeds` mixtures, and looks at what is left. Empty: all of it is right.
   std::string check_power_cuts(unsigned seeds);
   uint64_t cuts() const { return cuts_; }
+  /// How often what a power cut left is also opened, grown, written to and closed: every n-th time.
+  void use_every(uint64_t nth) { use_every_ = nth; }
 
  private:
   Task<void> everything(const SimulatedDisk::Fault* fault);
@@ -57,6 +59,8 @@ class RecordedHistory {
   Task<void> read_all();
   HistoryModel fresh_model() const;
   void note_in_model(HistoryModel& model, size_t point);
+  void check_read(size_t index, std::span<const std::byte> read);
+  std::string use(const SparseBytes& left) const;
   std::string look_at(const SparseBytes& left, const HistoryModel& model);
   void check_closed();
   void wrong(std::string what);
@@ -75,6 +79,7 @@ class RecordedHistory {
   size_t begun_ = 0;
   std::vector<bool> ended_;
   uint64_t cuts_ = 0;
+  uint64_t use_every_ = 101;
   bool fault_met_ = false;
   std::string failure_;
 };

@@ -29,9 +29,12 @@ Task<Result<void>> Image::discard(ByteRange range) {
     ZeroFlags in_file;
     in_file.may_unmap = true;
     // A raw data file has to show what the image shows: zeroes.
-    Result<void> done = header_.has_raw_data_file()
-                            ? co_await data_file_->write_zeroes(range, in_file)
-                            : co_await data_file_->discard(range);
+    Result<void> done;
+    if (header_.has_raw_data_file()) {
+      done = co_await data_file_->write_zeroes(range, in_file);
+    } else {
+      done = co_await data_file_->discard(range);
+    }
     if (!done) co_return done;
   }
   co_return co_await clear(range, Clear::kDiscard);
