@@ -95,6 +95,7 @@ class MemoryDriver final : public Driver {
   Task<Result<std::unique_ptr<PreparedReopen>>> prepare_reopen(OptionDict& options,
                                                                const OpenFlags& flags) override;
   Task<Result<void>> close() override {
+    const Gate::Pass pass = co_await world_.closing.enter();
     unlock();
     world_.closed.push_back(options_.filename);
     if (world_.closes.fails()) co_return fail(world_error(ErrorCode::kIo, options_.filename));

@@ -58,6 +58,7 @@ struct GraphWorld {
   FailNth writes;
   ErrorCode write_error = ErrorCode::kIo;
   Gate requests;  ///< requests of storage wait here while a test keeps it closed
+  Gate closing;   ///< closes of storage wait here
   unsigned open_drivers = 0;
   unsigned reopens_pending = 0;
   std::vector<std::string> closed;  ///< file names, in order

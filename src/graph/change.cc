@@ -55,24 +55,24 @@ Result<void> change_backing(Transaction& change, GraphNode& overlay, GraphNode* 
 }  // namespace
 
 Task<Result<void>> remove_node(GraphState& graph, std::string name) {
-  Result<void> closed;
-  {
-    const Mutex::Guard changing = co_await graph.changes().lock();
-    GraphNode* node = graph.find_node(name);
-    if (node == nullptr) {
-      co_return fail(Error(ErrorCode::kNotFound, fmt::format("no node is called \"{}\"", name))
-                         .because("node-not-found", {name}));
-    }
-    if (!node->parents().empty()) {
-      const std::string& user = node->parents().front()->user();
-      co_return fail(Error(ErrorCode::kBusy, fmt::format("node \"{}\" is in use by {}", name, user))
-                         .because("node-busy", {name, user}));
-    }
-    const NodeRef shell(node);
-    closed = co_await graph.close_node(*node);
+  const Mutex::Guard changing = co_await graph.changes().lock();
+  GraphNode* node = graph.find_node(name);
+  if (node == nullptr) {
+    co_return fail(Error(ErrorCode::kNotFound, fmt::format("no node is called \"{}\"", name))
+                       .because("node-not-found", {name}));
   }
-  co_await graph.settle();  // its children too: their files are free when the caller hears of it
-  co_return closed;
+  if (!node->parents().empty()) {
+    const std::string& user = node->parents().front()->user();
+    co_return fail(Error(ErrorCode::kBusy, fmt::format("node \"{}\" is in use by {}", name, user))
+                       .because("node-busy", {name, user}));
+  }
+  const NodeRef shell(node);
+  std::vector<NodeRef> below;
+  for (const Node::ChildLink& link : node->children()) below.emplace_back(link.node);
+  Result<void> closed = co_await graph.close_node(*node);
+  // Their files are free when the caller hears of it.
+  Result<void> closed_below = co_await graph.close_unused(std::move(below));
+  co_return closed ? closed_below : closed;
 }
 
 Task<Result<void>> replace_node(GraphState& graph, NodeRef old, NodeRef replacement) {

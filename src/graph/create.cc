@@ -72,7 +72,7 @@ class ImageCreation final : public CreateContext {
 
  private:
   Task<Result<Child*>> make(std::string filename, OptionDict options);
-  Task<Result<NodeRef>> open(const std::string& filename, OpenFlags flags);
+  Task<Result<NodeRef>> open(OpenSession& session, const std::string& filename, OpenFlags flags);
   Task<bool> exists(const std::string& filename);
 
   GraphState& graph_;
@@ -81,14 +81,15 @@ class ImageCreation final : public CreateContext {
   std::vector<std::unique_ptr<CreatedFile>> files_;
 };
 
-Task<Result<NodeRef>> ImageCreation::open(const std::string& filename, OpenFlags flags) {
+/// Opens the storage alone.
+Task<Result<NodeRef>> ImageCreation::open(OpenSession& session, const std::string& filename,
+                                          OpenFlags flags) {
   TreeRequest request;
   Result<OptionDict> options = storage_options(graph_, filename);
   if (!options) co_return fail(options.error());
   request.options = std::move(*options);
   request.defaults = flags;
   request.level = TreeRequest::Level::kStorage;
-  OpenSession session(graph_);
   co_return co_await session.open_tree(std::move(request));
 }
 
@@ -97,10 +98,11 @@ Task<bool> ImageCreation::exists(const std::string& filename) {
   OpenFlags flags;
   flags.read_only = true;
   flags.force_share = true;
-  Result<NodeRef> found = co_await open(filename, flags);
+  OpenSession session(graph_);
+  Result<NodeRef> found = co_await open(session, filename, flags);
   const bool missing = !found && found.error().code() == ErrorCode::kNotFound;
   found = NodeRef();
-  co_await graph_.settle();
+  (void)co_await session.close();
   co_return !missing;
 }
 
@@ -121,8 +123,12 @@ Task<Result<Child*>> ImageCreation::make(std::string filename, OptionDict option
   file->filename = std::move(filename);
   file->storage = spec;
   CreatedFile& created = *files_.emplace_back(std::move(file));
-  Result<NodeRef> opened = co_await open(created.filename, OpenFlags());
-  if (!opened) co_return fail(opened.error());
+  OpenSession session(graph_);
+  Result<NodeRef> opened = co_await open(session, created.filename, OpenFlags());
+  if (!opened) {
+    (void)co_await session.close();
+    co_return fail(opened.error());
+  }
   created.node = std::move(*opened);
 
   Transaction attach(graph_);
@@ -150,7 +156,6 @@ Task<Result<void>> ImageCreation::finish() {
     if (!closed && first) first = closed;
     file->node = NodeRef();
   }
-  co_await graph_.settle();
   co_return first;
 }
 

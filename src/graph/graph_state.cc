@@ -117,26 +117,16 @@ void GraphState::unreference(GraphNode& node) noexcept {
   if (node.state_ == GraphNode::State::kClosed) {
     drop(node);
   } else if (node.state_ != GraphNode::State::kClosing) {
-    retire(node);
+    node.state_ = GraphNode::State::kClosing;
+    node_names_.erase(node.name_);
+    background(close_retired(node));
   }
 }
 
-void GraphState::retire(GraphNode& node) noexcept {
-  node.state_ = GraphNode::State::kClosing;
-  node_names_.erase(node.name_);
-  retired_.push_back(&node);
-  if (!std::exchange(reaping_, true)) background(reap());
-}
-
-/// Closes one node after the other, so that a deep chain takes no deep stack.
-Task<void> GraphState::reap() {
-  while (!retired_.empty()) {
-    GraphNode& node = *retired_.back();
-    retired_.pop_back();
-    Result<void> closed = co_await close_node(node);
-    if (!closed) note_close_error(closed.error());
-  }
-  reaping_ = false;
+/// Each in a task of its own: a close that hangs holds up no other.
+Task<void> GraphState::close_retired(GraphNode& node) {
+  Result<void> closed = co_await close_node(node);
+  if (!closed) note_close_error(closed.error());
 }
 
 Task<Result<void>> GraphState::close_node(GraphNode& node) {
@@ -159,6 +149,32 @@ Task<Result<void>> GraphState::close_node(GraphNode& node) {
   node.state_ = GraphNode::State::kClosed;
   if (node.references_ == 0) drop(node);
   co_return closed;
+}
+
+Task<Result<void>> GraphState::close_unused(std::vector<NodeRef> nodes) {
+  std::map<GraphNode*, NodeRef> held;
+  std::vector<GraphNode*> open;
+  const auto hold = [&held, &open](NodeRef ref) {
+    auto* node = static_cast<GraphNode*>(ref.get());
+    open.push_back(node);
+    held.try_emplace(node, std::move(ref));
+  };
+  for (NodeRef& ref : nodes) hold(std::move(ref));
+  nodes.clear();
+  Result<void> first = ok();
+  while (!open.empty()) {
+    GraphNode& node = *open.back();
+    open.pop_back();
+    // One that still has parents comes up again when the last of those here has closed.
+    const bool unused = node.parents_.empty() && node.references_ == 1;
+    if (!unused || node.state_ >= GraphNode::State::kClosing) continue;
+    for (const auto& edge : node.edges()) {
+      if (edge->child() != nullptr) hold(NodeRef(edge->child()));
+    }
+    Result<void> closed = co_await close_node(node);
+    if (!closed && first) first = closed;
+  }
+  co_return first;
 }
 
 void GraphState::drop(GraphNode& node) noexcept { nodes_.erase(node.serial_); }

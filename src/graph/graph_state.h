@@ -58,6 +58,9 @@ class GraphState {
   void unreference(GraphNode& node) noexcept;
   /// Closes a node without parents now. What it alone used closes in the background.
   Task<Result<void>> close_node(GraphNode& node);
+  /// Closes those of `nodes` that only these references hold, and what only they used; waits for
+  /// these closes and no others. The first error counts.
+  Task<Result<void>> close_unused(std::vector<NodeRef> nodes);
 
   // --- Backends.
 
@@ -88,8 +91,7 @@ class GraphState {
   };
   struct CorruptionReport;
   void start_pending();
-  void retire(GraphNode& node) noexcept;
-  Task<void> reap();
+  Task<void> close_retired(GraphNode& node);
   void drop(GraphNode& node) noexcept;
 
   Runtime& runtime_;
@@ -107,8 +109,6 @@ class GraphState {
   uint64_t next_serial_ = 0;
   uint64_t next_auto_name_ = 0;
 
-  std::vector<GraphNode*> retired_;  // nobody uses them; to be closed by reap()
-  bool reaping_ = false;
   std::vector<Task<void>> pending_;
   Starter starter_;
   Scope scope_;

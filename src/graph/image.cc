@@ -37,33 +37,28 @@ Result<OptionDict> options_of_image(const GraphState& graph, const Graph::Image&
 }
 
 /// Opens the child "file" of an image to be, looks, and closes it again.
-Task<Result<std::string>> probe_file(GraphState& graph, OptionDict options) {
-  OpenSession session(graph);
+Task<Result<std::string>> probe_file(OpenSession& session, OptionDict options) {
   TreeRequest file;
   file.level = TreeRequest::Level::kStorage;
   file.defaults.read_only = true;
   file.defaults.force_share = true;
   Result<NodeRef> opened = co_await session.open_child(options, "file", std::move(file));
   if (!opened) co_return fail(opened.error());
-  Result<const DriverSpec*> spec = co_await probe_format(graph, *opened);
+  Result<const DriverSpec*> spec = co_await probe_format(session.graph(), *opened);
   if (!spec) co_return fail(spec.error());
   co_return std::string((*spec)->name);
-}
-
-Task<Result<NodeRef>> open_tree(GraphState& graph, OptionDict options, OpenFlags flags) {
-  OpenSession session(graph);
-  TreeRequest request;
-  request.options = std::move(options);
-  request.defaults = flags;
-  co_return co_await session.open_tree(std::move(request));
 }
 
 }  // namespace
 
 Task<Result<NodeRef>> open_root(GraphState& graph, OptionDict options, OpenFlags flags) {
-  Result<NodeRef> opened = co_await open_tree(graph, std::move(options), flags);
+  OpenSession session(graph);
+  TreeRequest request;
+  request.options = std::move(options);
+  request.defaults = flags;
+  Result<NodeRef> opened = co_await session.open_tree(std::move(request));
   // Files of a tree that did not come to be are closed, and unlocked, when the caller hears of it.
-  if (!opened) co_await graph.settle();
+  if (!opened) (void)co_await session.close();
   co_return std::move(opened);
 }
 
@@ -79,8 +74,9 @@ Task<Result<OptionDict>> probed_image_options(GraphState& graph, Graph::Image im
   if (options->find("file") == nullptr && !options->has_subtree("file")) {
     co_return std::move(options);  // open() says what is missing
   }
-  Result<std::string> format = co_await probe_file(graph, *options);
-  co_await graph.settle();
+  OpenSession session(graph);
+  Result<std::string> format = co_await probe_file(session, *options);
+  (void)co_await session.close();  // it was only looked at
   if (!format) co_return fail(format.error());
   OptionDict complete;
   complete.set("driver", *format);

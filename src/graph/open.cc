@@ -202,6 +202,16 @@ Result<std::optional<OptionDict>> OpenSession::backing_options(Layer& layer) {
   return std::move(*expanded);
 }
 
+Task<Result<void>> OpenSession::close() { return close_since(0); }
+
+/// Closes what was added after the first `count` nodes.
+Task<Result<void>> OpenSession::close_since(size_t count) {
+  const auto start = added_.begin() + static_cast<std::ptrdiff_t>(count);
+  std::vector<NodeRef> nodes(std::make_move_iterator(start), std::make_move_iterator(added_.end()));
+  added_.resize(count);
+  return graph_.close_unused(std::move(nodes));
+}
+
 Task<Result<OpenSession::Layer>> OpenSession::open_layer(TreeRequest& request) {
   Layer layer;
   Result<GenericOptions> generic = take_options<GenericOptions>(request.options);
@@ -215,12 +225,14 @@ Task<Result<OpenSession::Layer>> OpenSession::open_layer(TreeRequest& request) {
   layer.backing = BackingChoice::take(request.options, **spec, layer.flags);
 
   const OptionDict options = request.options;
+  const size_t before = added_.size();
   Result<void> opened = co_await open_node(request, layer, **spec);
   const bool not_writable = !opened && (opened.error().code() == ErrorCode::kPermission ||
                                         opened.error().code() == ErrorCode::kReadOnly);
   if (not_writable && layer.flags.auto_read_only && !layer.flags.read_only) {
     layer.flags.read_only = true;
     request.options = options;
+    (void)co_await close_since(before);  // its name and locks are needed again
     opened = co_await open_node(request, layer, **spec);
   }
   if (!opened) co_return fail(opened.error());
@@ -285,6 +297,7 @@ Task<Result<void>> OpenSession::open_node(TreeRequest& request, Layer& layer,
                                           const DriverSpec& spec) {
   Result<NodeRef> added = graph_.add_node(layer.generic.node_name.value_or(""), spec, layer.flags);
   if (!added) co_return fail(added.error());
+  added_.push_back(*added);
   GraphNode& node = static_cast<GraphNode&>(**added);
   node.origin() = {layer.generic, request.defaults, request.owner, false};
   OpenContextSetup setup;

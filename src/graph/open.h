@@ -44,6 +44,9 @@ class OpenSession {
   /// Errors: kInvalidArgument "child-missing", kNotFound "node-not-found".
   Task<Result<NodeRef>> open_child(OptionDict& options, std::string name, TreeRequest request);
 
+  /// Closes what this session has opened and nobody else uses: all of it after an error.
+  Task<Result<void>> close();
+
   GraphState& graph() const noexcept { return graph_; }
 
  private:
@@ -51,6 +54,7 @@ class OpenSession {
   struct BackingChoice;
   class Context;
 
+  Task<Result<void>> close_since(size_t count);
   Task<Result<Layer>> open_layer(TreeRequest& request);
   Task<Result<const DriverSpec*>> choose_driver(TreeRequest& request, Layer& layer);
   Task<Result<void>> open_node(TreeRequest& request, Layer& layer, const DriverSpec& spec);
@@ -60,6 +64,7 @@ class OpenSession {
   Result<void> add_to_chain(ChainSoFar& chain, const OptionDict& options);
 
   GraphState& graph_;
+  std::vector<NodeRef> added_;           // kept for as long as this session lasts
   std::optional<Mutex::Guard> changes_;  // from the first use of a node that was open before
 };
 

@@ -11,12 +11,9 @@ TreeRequest NodeOpenContext::request_for(ChildRole role) const {
   request.defaults = flags_for_child(node_.flags(), kind, role);
   request.owner = &node_;
   request.nesting = setup_.nesting + 1;
-  if (kind == NodeKind::kFilter && role == ChildRole::kFiltered) {
-    // A filter in a chain is no way around its limits.
-    request.chain = setup_.chain;
-  } else {
-    request.level = TreeRequest::Level::kStorage;
-  }
+  request.level = TreeRequest::Level::kStorage;
+  // A filter in a chain is no way around its limits.
+  if (kind == NodeKind::kFilter && role == ChildRole::kFiltered) request.chain = setup_.chain;
   return request;
 }
 

@@ -136,6 +136,24 @@ TEST(Open, LeavesNothingBehindWhereverItFails) {
   }
 }
 
+TEST(Open, ThatFailsWaitsForNoOtherClose) {
+  struct Steps {
+    static Task<void> run(WorldGraph& world, Result<NodeRef>& other) {
+      co_await world.world().closing.close();
+      other = NodeRef();
+      OptionDict options = *OptionDict::parse_json(R"({"driver":"memory","filename":"none"})");
+      const Result<NodeRef> opened = co_await world.graph().open(std::move(options));
+      EXPECT_FALSE(opened);
+      EXPECT_EQ(world.world().open_drivers, 1u);
+      world.world().closing.open();
+    }
+  };
+  WorldGraph world;
+  Result<NodeRef> other = world.open(R"({"driver":"memory"})");
+  ASSERT_TRUE(other);
+  world.wait(Steps::run(world, other));
+}
+
 TEST(Open, RefusesMoreNodesThanTheLimit) {
   WorldGraph::Settings settings;
   settings.limits.nodes = 3;

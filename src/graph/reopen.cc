@@ -160,8 +160,10 @@ std::vector<GraphNode*> ReopenPlan::nodes() const {
 Task<Result<void>> ReopenPlan::prepare() {
   for (const auto& entry : plan_) {
     GraphNode& node = entry->node();
-    const bool unchanged = entry->options.empty() && entry->flags == node.flags();
-    if (unchanged) continue;
+    // Zeroes are detected by the layer: no driver need know.
+    OpenFlags flags = entry->flags;
+    flags.detect_zeroes = node.flags().detect_zeroes;
+    if (entry->options.empty() && flags == node.flags()) continue;
     Result<std::unique_ptr<PreparedReopen>> prepared =
         co_await node.driver().prepare_reopen(entry->options, entry->flags);
     if (!prepared) co_return fail(prepared.error().within("reopen node", node.name()));
