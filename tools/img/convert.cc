@@ -83,7 +83,7 @@ class Conversion {
         !target_.open(source_.size())) {
       return kFailure;
     }
-    if (const int status = copy(arguments); status != kSuccess) {
+    if (const int status = has_no_bitmaps() ? copy(arguments) : kFailure; status != kSuccess) {
       target_.discard();
       return status;
     }
@@ -124,6 +124,12 @@ class Conversion {
       return complain("Copying bitmaps only possible with single source");
     }
     if (!source_node().spec().supports_bitmaps) return complain("Source lacks bitmap support");
+    return true;
+  }
+
+  /// Whether there is nothing to copy beside the contents.
+  bool has_no_bitmaps() const {
+    if (options_.bitmaps == ConvertOptions::Bitmaps::kDrop) return true;
     const ImageInfo info = source_node().driver().describe();
     const auto is_bitmaps = [](const auto& member) { return member.first == "bitmaps"; };
     if (std::ranges::none_of(info.specific, is_bitmaps)) return true;
@@ -247,7 +253,8 @@ int run_convert(Program& program, const Arguments& arguments) {
     status = conversion.run(arguments);
   }
   const Result<void> closed = started.session->close();
-  if (closed) return status;
+  // After a failure, what cannot be written back any more is no news.
+  if (closed || status != kSuccess) return status;
   program.error(peer_text(closed.error()));
   return kFailure;
 }

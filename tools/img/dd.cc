@@ -210,7 +210,8 @@ int run(Program& program, const Arguments& arguments) {
     status = command.run(*request);
   }
   const Result<void> closed = started.session->close();
-  if (closed) return status;
+  // After a failure, what cannot be written back any more is no news.
+  if (closed || status != kSuccess) return status;
   program.error(peer_text(closed.error()));
   return kFailure;
 }
