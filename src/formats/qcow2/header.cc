@@ -209,7 +209,7 @@ Result<void> check_tables(const Header& header) {
                     .max_bytes = kMaxL1Bytes};
   if (auto good = check_table(l1, header.cluster_size()); !good) return good;
 
-  const uint64_t needed = divide_up(header.virtual_size(), header.l1_entry_coverage());
+  const uint64_t needed = divide_up(header.size, header.l1_entry_coverage());
   if (header.size > kMaxDeviceSize || needed > INT32_MAX) {
     return fail(Error(ErrorCode::kTooLarge,
                       fmt::format("virtual size {} cannot be mapped with clusters of {} bytes",

@@ -1,5 +1,6 @@
 // Opening: reading the header and tables, and what has to happen before the first change.
 #include "formats/qcow2/bitmap_directory.h"
+#include "formats/qcow2/check.h"
 #include "formats/qcow2/describe.h"
 #include "formats/qcow2/image.h"
 
@@ -189,8 +190,11 @@ std::optional<Reference> Image::backing_reference() const {
 
 ImageInfo Image::describe() const { return description_; }
 
-Task<Result<CheckReport>> Image::check(const CheckOptions&) {
-  co_return fail(ErrorCode::kUnsupported, "qcow2 images cannot be checked");
+Task<Result<CheckReport>> Image::check(const CheckOptions& options) {
+  Result<CheckReport> report = co_await check_image(file_, header_, options);
+  // The repair of a corrupt image is what lets it be written again.
+  if (report && options.repair == Repair::kAll) corrupt_.store(header_.is_corrupt());
+  co_return report;
 }
 
 /// Bitmaps that track writes are not kept up to date here: say so in the image before the first

@@ -32,8 +32,8 @@ EntrySizes decode_fixed(std::span<const std::byte> bytes, Snapshot& snapshot) {
   snapshot.date_nanoseconds = load_be<uint32_t>(at + 20);
   snapshot.vm_clock_ns = load_be<uint64_t>(at + 24);
   snapshot.vm_state_size = load_be<uint32_t>(at + 32);
-  snapshot.extra_size = load_be<uint32_t>(at + 36);
-  return {snapshot.extra_size, load_be<uint16_t>(at + 12), load_be<uint16_t>(at + 14)};
+  snapshot.stored_extra_size = load_be<uint32_t>(at + 36);
+  return {snapshot.stored_extra_size, load_be<uint16_t>(at + 12), load_be<uint16_t>(at + 14)};
 }
 
 /// Fields count as present when they are there whole.
@@ -105,13 +105,12 @@ Task<Result<bool>> TableReader::next(SnapshotTable& table) {
   auto extra = co_await view(at_ + kSnapshotEntryBytes, extra_read);
   if (!extra) co_return fail(extra.error());
   decode_extra(*extra, snapshot);
-  if (sizes.extra > kMaxSnapshotExtra) snapshot.extra_size = kMaxSnapshotExtra;
   auto names = co_await view(names_at, size_t{sizes.id} + sizes.name);
   if (!names) co_return fail(names.error());
   snapshot.id = text_of_all(names->first(sizes.id));
   snapshot.name = text_of_all(names->subspan(sizes.id));
+  table.bytes = names_at + sizes.id + sizes.name - start_;
   at_ += sizes.total();
-  table.bytes = at_ - start_;
   table.snapshots.push_back(std::move(snapshot));
   co_return true;
 }
@@ -211,15 +210,15 @@ std::optional<Error> snapshot_l1_problem(const Snapshot& snapshot, const Header&
                  fmt::format("L1 table of snapshot \"{}\" at 0x{:x} is not aligned to clusters of "
                              "{} bytes or past the largest possible file",
                              snapshot.name, snapshot.l1_table_offset, header.cluster_size()))
-        .because("qcow2-snapshot-l1-offset",
-                 {snapshot.id, snapshot.name, fmt::format("{:x}", snapshot.l1_table_offset)});
+        .because("qcow2-snapshot-l1-offset", {snapshot.id.c_str(), snapshot.name.c_str(),
+                                              fmt::format("{:x}", snapshot.l1_table_offset)});
   }
   if (snapshot.l1_bytes() > kMaxL1Bytes) {
     return Error(ErrorCode::kTooLarge,
                  fmt::format("L1 table of snapshot \"{}\" has {} entries, at most {} are allowed",
                              snapshot.name, snapshot.l1_size, kMaxL1Bytes / 8))
-        .because("qcow2-snapshot-l1-size",
-                 {snapshot.id, snapshot.name, fmt::format("{:x}", snapshot.l1_size)});
+        .because("qcow2-snapshot-l1-size", {snapshot.id.c_str(), snapshot.name.c_str(),
+                                            fmt::format("{:x}", snapshot.l1_size)});
   }
   return std::nullopt;
 }

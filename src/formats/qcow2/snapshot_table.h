@@ -34,8 +34,8 @@ struct Snapshot {
   uint64_t vm_state_size = 0;
   std::optional<uint64_t> disk_size;  ///< version 2 images may leave it out
   std::optional<uint64_t> instruction_count;
-  uint32_t extra_size = kKnownSnapshotExtra;  ///< as stored
-  std::vector<std::byte> unknown_extra;       ///< extra data past what is known, kept
+  uint32_t stored_extra_size = kKnownSnapshotExtra;
+  std::vector<std::byte> unknown_extra;  ///< extra data past what is known, kept
 
   bool operator==(const Snapshot&) const = default;
   uint64_t l1_bytes() const { return uint64_t{l1_size} * 8; }
@@ -51,7 +51,7 @@ enum class TableDamage : uint8_t {
 
 struct SnapshotTable {
   std::vector<Snapshot> snapshots;
-  uint64_t bytes = 0;           ///< of the table in the file, without what was cut off
+  uint64_t bytes = 0;           ///< up to the last name, without what was cut off
   uint32_t cut_snapshots = 0;   ///< left out at the end
   uint32_t cut_extra_data = 0;  ///< entries with too much extra data, which was left out
 };
