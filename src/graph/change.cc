@@ -55,7 +55,7 @@ Result<void> change_backing(Transaction& change, GraphNode& overlay, GraphNode* 
 }  // namespace
 
 Task<Result<void>> remove_node(GraphState& graph, std::string name) {
-  const Mutex::Guard changing = co_await graph.changes().lock();
+  Mutex::Guard changing = co_await graph.changes().lock();
   GraphNode* node = graph.find_node(name);
   if (node == nullptr) {
     co_return fail(Error(ErrorCode::kNotFound, fmt::format("no node is called \"{}\"", name))
@@ -69,6 +69,8 @@ Task<Result<void>> remove_node(GraphState& graph, std::string name) {
   const NodeRef shell(node);
   std::vector<NodeRef> below;
   for (const Node::ChildLink& link : node->children()) below.emplace_back(link.node);
+  graph.begin_close(*node);
+  changing.unlock();  // others need not wait for a slow close
   Result<void> closed = co_await graph.close_node(*node);
   // Their files are free when the caller hears of it.
   Result<void> closed_below = co_await graph.close_unused(std::move(below));

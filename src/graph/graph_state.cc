@@ -117,10 +117,15 @@ void GraphState::unreference(GraphNode& node) noexcept {
   if (node.state_ == GraphNode::State::kClosed) {
     drop(node);
   } else if (node.state_ != GraphNode::State::kClosing) {
-    node.state_ = GraphNode::State::kClosing;
-    node_names_.erase(node.name_);
+    begin_close(node);
     background(close_retired(node));
   }
+}
+
+void GraphState::begin_close(GraphNode& node) noexcept {
+  if (node.state_ >= GraphNode::State::kClosing) return;
+  node.state_ = GraphNode::State::kClosing;
+  node_names_.erase(node.name_);
 }
 
 /// Each in a task of its own: a close that hangs holds up no other.
@@ -131,9 +136,7 @@ Task<void> GraphState::close_retired(GraphNode& node) {
 
 Task<Result<void>> GraphState::close_node(GraphNode& node) {
   assert(node.parents_.empty());
-  node.state_ = GraphNode::State::kClosing;
-  const auto named = node_names_.find(node.name_);
-  if (named != node_names_.end() && named->second == &node) node_names_.erase(named);
+  begin_close(node);
   Result<void> closed = ok();
   if (node.driver_) {  // an open that went wrong has none
     closed = co_await node.driver_->close();

@@ -56,6 +56,8 @@ class GraphState {
   void reference(GraphNode& node) noexcept { ++node.references_; }
   /// The last reference of an unused node starts its close.
   void unreference(GraphNode& node) noexcept;
+  /// Takes the name of a node without parents; nothing can come to use it any more.
+  void begin_close(GraphNode& node) noexcept;
   /// Closes a node without parents now. What it alone used closes in the background.
   Task<Result<void>> close_node(GraphNode& node);
   /// Closes those of `nodes` that only these references hold, and what only they used; waits for
