@@ -27,7 +27,7 @@ Task<void> dawdle() {
 }
 
 struct StampOptions {
-  uint64_t value = 0;
+  std::optional<uint64_t> value;
   static constexpr auto table() {
     return std::array{number_option("value", &StampOptions::value, "what it reads as")};
   }
@@ -69,7 +69,7 @@ Task<Result<std::unique_ptr<Driver>>> open_stamp(OpenContext& context) {
   Result<StampOptions> options = take_options<StampOptions>(context.options());
   if (!options) co_return fail(options.error());
   std::unique_ptr<Driver> driver =
-      std::make_unique<StampDriver>(static_cast<uint8_t>(options->value));
+      std::make_unique<StampDriver>(static_cast<uint8_t>(options->value.value_or(0)));
   co_return std::move(driver);
 }
 

@@ -193,6 +193,43 @@ struct Drained final : DeviceCallbacks {
   int drains = 0;
 };
 
+TEST(Drain, IsToldToADeviceThatComesAndGoesMeanwhile) {
+  TwoDisks disks;
+  Drained drive;
+  disks.world.wait(disks.backend->drain_begin());
+  ASSERT_TRUE(disks.backend->attach_device(drive, Backend::Origin::kIndependent));
+  EXPECT_EQ(drive.drains, 1);
+  disks.backend->detach_device();
+  EXPECT_EQ(drive.drains, 0);
+  disks.backend->drain_end();
+  EXPECT_EQ(drive.drains, 0);
+}
+
+TEST(Drain, LetsOnlySoManyRequestsWait) {
+  struct Steps {
+    static Task<void> flush(Backend& backend, uint64_t& done) {
+      const Result<void> flushed = co_await backend.flush();
+      EXPECT_TRUE(flushed);
+      ++done;
+    }
+    static Task<void> run(Backend& backend) {
+      constexpr uint64_t kMost = 65536;
+      uint64_t done = 0;
+      Scope scope;
+      co_await backend.drain_begin();
+      for (uint64_t i = 0; i < kMost; ++i) scope.spawn(flush(backend, done));
+      const Result<void> refused = co_await backend.flush();
+      EXPECT_EQ(refused.error().reason(), "queue-full");
+      backend.drain_end();
+      co_await scope.join();
+      EXPECT_EQ(done, kMost);
+    }
+  };
+  TwoDisks disks;
+  ASSERT_TRUE(disks.insert(disks.a));
+  disks.world.wait(Steps::run(*disks.backend));
+}
+
 TEST(Drain, IsCountedAndReleasesRequestsInOrder) {
   struct Steps {
     static Task<void> write(Backend& backend, std::string& order, char name) {

@@ -108,6 +108,14 @@ TEST(Open, FallsBackToReadOnlyWhereThatIsAllowed) {
   ASSERT_TRUE(node) << node.error().message();
   EXPECT_TRUE((*node)->flags().read_only);
   EXPECT_TRUE((*node)->primary()->flags().read_only);
+  world.world().files["g"] = make_layer(8192);
+  const Result<NodeRef> file =
+      world.open(R"({"driver":"memory","node-name":"ro","filename":"g","read-only":true})");
+  EXPECT_FALSE(world.open(R"({"driver":"layer","node-name":"n","file":"ro"})"));
+  const Result<NodeRef> above =
+      world.open(R"({"driver":"layer","node-name":"n","file":"ro","auto-read-only":true})");
+  ASSERT_TRUE(above) << above.error().message();
+  EXPECT_TRUE((*above)->flags().read_only);
 }
 
 TEST(Open, LeavesNothingBehindWhereverItFails) {
