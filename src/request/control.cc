@@ -3,6 +3,7 @@
 
 #include "graph/graph_node.h"
 #include "request/request.h"
+#include "request/resolve.h"
 
 namespace ashlar::request {
 
@@ -141,7 +142,11 @@ Task<Result<void>> hide_below(GraphNode& node, uint64_t old_size, ResizeFlags fl
   if (backing != nullptr && !has_own_room) end = std::max(end, backing->child()->size());
   end = std::min(end, node.size());
   if (end <= old_size) co_return ok();
-  co_return co_await write_zeroes(node, {old_size, end - old_size}, {});
+  const ByteRange visible{old_size, end - old_size};
+  Result<bool> zero = co_await reads_as_zeroes(node, visible);
+  if (!zero) co_return fail(zero.error());
+  if (*zero) co_return ok();
+  co_return co_await write_zeroes(node, visible, {});
 }
 
 }  // namespace

@@ -110,6 +110,35 @@ Task<Result<void>> zero_edge(GraphNode& node, ByteRange range, ZeroFlags flags) 
   co_return co_await write_zero_bytes(node, range, {});
 }
 
+/// Part of one unit. A unit that reads as zeroes all over is zeroed as a whole: it then says so
+/// itself, whatever comes to lie below it.
+Task<Result<void>> zero_part(GraphNode& node, ByteRange part, uint64_t unit, ZeroFlags flags) {
+  const uint64_t cluster = node.info_ref().cluster_size;
+  const uint64_t first = align_down(part.offset, unit);
+  const ByteRange whole{first, std::min(unit, node.size() - first)};
+  const ByteRange locked{align_down(part.offset, cluster), cluster};
+  RangeLock::Guard guard = co_await node.write_ranges().lock(locked);
+  Result<bool> zero = co_await reads_as_zeroes(node, whole);
+  if (!zero) co_return fail(zero.error());
+  if (*zero) {
+    Result<void> done = co_await node.driver().write_zeroes(whole, flags);
+    if (done || done.error().code() != ErrorCode::kUnsupported) co_return done;
+    co_return ok();
+  }
+  guard.unlock();
+  co_return co_await zero_edge(node, part, flags);
+}
+
+Task<Result<void>> zero_parts(GraphNode& node, ByteRange range, uint64_t unit, ZeroFlags flags) {
+  while (!range.empty()) {
+    const ByteRange part = range.first(unit - range.offset % unit);
+    Result<void> done = co_await zero_part(node, part, unit, flags);
+    if (!done) co_return done;
+    range = range.after(part.length);
+  }
+  co_return ok();
+}
+
 Task<Result<void>> zero_clusters(GraphNode& node, ByteRange range, ZeroFlags flags) {
   const NodeInfo& info = node.info_ref();
   const uint64_t unit = info.subcluster_size != 0 ? info.subcluster_size : info.cluster_size;
@@ -126,10 +155,10 @@ Task<Result<void>> zero_clusters(GraphNode& node, ByteRange range, ZeroFlags fla
     }
   }
   const ByteRange head{range.offset, std::min(range.end(), middle.offset) - range.offset};
-  if (done) done = co_await zero_edge(node, head, flags);
+  if (done) done = co_await zero_parts(node, head, unit, flags);
   if (done && middle.end() < range.end()) {
     const ByteRange tail{middle.end(), range.end() - middle.end()};
-    done = co_await zero_edge(node, tail, flags);
+    done = co_await zero_parts(node, tail, unit, flags);
   }
   co_return done;
 }

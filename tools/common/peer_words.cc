@@ -141,6 +141,10 @@ constexpr PeerWords kWords[] = {
 
     // qcow2: findings of check.
     {"qcow2-leak", "Leaked cluster {0} refcount={1} reference={2}"},
+    {"qcow2-refcount-low", "ERROR cluster {0} refcount={1} reference={2}"},
+    {"qcow2-refcount-repair", "Repairing cluster {0} refcount={1} reference={2}"},
+    {"qcow2-check-rebuild", "Rebuilding refcount structure"},
+    {"qcow2-check-needs-rebuild", "ERROR need to rebuild refcount structures"},
 };
 
 }  // namespace
