@@ -99,7 +99,7 @@ Task<Result<Extent>> status(GraphNode& node, ByteRange range, unsigned layers) {
     if (backing == nullptr || range.offset >= backing->child()->size()) {
       extent.zero = true;
       const auto& reserved = std::get<InBacking>(mapping->where);
-      if (backing == nullptr && reserved.child != nullptr) {
+      if (reserved.child != nullptr) {
         extent.offset = reserved.offset;
         extent.file = reserved.child;
       }
