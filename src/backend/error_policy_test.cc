@@ -119,6 +119,19 @@ TEST(ErrorPolicy, HoldsAWriteUntilItIsTold) {
   EXPECT_EQ(disk.observer.events, "wS");
 }
 
+TEST(ErrorPolicy, MayBeEndedByWhoIsTold) {
+  struct Resuming final : BackendObserver {
+    void io_error(const IoErrorEvent& event) override { event.backend->resume(); }
+  };
+  Disk disk;
+  Resuming observer;
+  disk.backend->set_observer(&observer);
+  disk.backend->set_error_policy(ErrorPolicy::kReport, ErrorPolicy::kStop);
+  disk.faults().writes.arm(1);
+  EXPECT_TRUE(disk.world.write(*disk.backend, 0, "y"));
+  EXPECT_EQ(disk.faults().writes.seen(), 2u);
+}
+
 TEST(ErrorPolicy, TriesAgainOnTheMediumThatIsThereThen) {
   Disk disk;
   disk.backend->set_error_policy(ErrorPolicy::kReport, ErrorPolicy::kStop);

@@ -78,18 +78,14 @@ UseOfNode needs_of(const Edge& edge, const GraphNode& parent, const UseOfNode& a
 
 Result<void> check_sharing(const GraphNode& node) {
   for (Permission permission : kEach) {
-    // One who uses it and another who does not share it: found in one pass, for any number.
-    size_t users = 0;
-    size_t refusers = 0;
-    size_t both = 0;
+    // First in one pass: a base image may have a thousand readers.
+    bool used = false;
+    bool refused = false;
     for (const Edge* edge : node.parents()) {
-      const bool uses = edge->used().has(permission);
-      const bool refuses = !edge->shared().has(permission);
-      users += uses;
-      refusers += refuses;
-      both += uses && refuses;
+      used = used || edge->used().has(permission);
+      refused = refused || !edge->shared().has(permission);
     }
-    if (users == 0 || refusers == 0 || (users == 1 && refusers == 1 && both == 1)) continue;
+    if (!used || !refused) continue;
     for (const Edge* user : node.parents()) {
       if (!user->used().has(permission)) continue;
       for (const Edge* other : node.parents()) {

@@ -185,6 +185,20 @@ TEST(Open, ClosesParentsBeforeTheirChildren) {
   EXPECT_EQ(world.world().closed.size(), 2u);
 }
 
+TEST(Open, EndsWithTheGraphThoughReferencesAreLeft) {
+  WorldGraph world;
+  world.world().files["top"] = make_layer(8192, "base", "layer");
+  world.world().files["base"] = make_layer(8192);
+  const Result<NodeRef> node = world.open_image("top");
+  const Result<NodeRef> other = world.open_image("base", "raw", {.read_only = true});
+  ASSERT_TRUE(node && other);
+  EXPECT_TRUE(world.wait(world.graph().close()));
+  EXPECT_TRUE(world.graph().nodes().empty());
+  EXPECT_EQ(world.world().closed.size(), 3u);
+  EXPECT_TRUE(world.world().files["top"]->locks.empty());
+  EXPECT_NE((*node)->name(), "");
+}
+
 TEST(Open, ReportsErrorsOfClosingWhenTheGraphCloses) {
   WorldGraph world;
   Result<NodeRef> node = world.open(R"({"driver":"memory"})");

@@ -115,6 +115,19 @@ TEST(Reopen, ReachesChildrenByTheirNameInTheParent) {
   EXPECT_FALSE(top->flags().cache_direct);
 }
 
+TEST(Reopen, DoesNotForgetThatAFormatWasGuessed) {
+  WorldGraph world;
+  world.world().files["plain"] = make_file(8192);
+  const Result<NodeRef> node = world.open_image("plain");
+  OptionDict change;
+  change.set("node-name", (*node)->name());
+  change.set("cache.direct", std::string("on"));
+  std::vector<OptionDict> changes{change};
+  ASSERT_TRUE(world.wait(world.graph().reopen(std::move(changes))));
+  EXPECT_TRUE((*node)->flags().cache_direct);
+  EXPECT_TRUE((*node)->flags().probed);
+}
+
 TEST(Reopen, SaysWhatItCannotChange) {
   WorldGraph world;
   const NodeRef top = read_only_layer(world);

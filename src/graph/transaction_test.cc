@@ -159,7 +159,8 @@ TEST(Transaction, LeavesEverythingAsItWasWhereverADriverRefuses) {
   const NodeRef tower = open_tower(world);
   const Result<BackendRef> backend = world.graph().create_backend("b");
   ASSERT_TRUE((*backend)->set_permissions(kReadWrite, kNoChange));
-  const Result<NodeRef> spare = world.open(R"({"driver":"memory","node-name":"s","size":512})");
+  world.world().files["s"] = make_file(512);
+  const Result<NodeRef> spare = world.open(R"({"driver":"memory","node-name":"s","filename":"s"})");
   ASSERT_TRUE(world.wait((*backend)->insert_medium(*spare)));
   const std::string before = picture(world);
   uint64_t steps = 1000;
