@@ -60,8 +60,8 @@ Task<Result<void>> close_beside_a_busy_one(SimulatedImage& image) {
   Result<void> done = co_await image.open();
   if (!done) co_return done;
   image.runtime().attach_disk("busy", std::make_shared<SimulatedDisk>(1_MiB));
-  const OptionDict options = *OptionDict::parse_key_value(
-      "driver=simulated-disk,disk=busy,longest-ns=100000000000000");
+  const OptionDict options =
+      *OptionDict::parse_key_value("driver=simulated-disk,disk=busy,longest-ns=100000000000000");
   Result<NodeRef> node = co_await image.graph().open(options);
   if (!node) co_return fail(node.error());
   BackendRef busy = *image.graph().create_backend();
