@@ -104,6 +104,11 @@ std::vector<PreparedImage> prepared_images() {
 
   images.push_back(nearly_full());
 
+  Qcow2Shape wide = small;
+  wide.cluster_bits = 12;
+  wide.size = kClusters * wide.cluster_size();
+  images.push_back(aged("clusters of 4096", wide));
+
   Qcow2Shape old = small;
   old.version = 2;
   images.push_back(aged("version 2", old));

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "testing/prepared_images.h"
+#include "testing/qcow2_builder.h"
 #include "testing/recorded_history.h"
 #include "testing/seeded_random.h"
 
@@ -72,6 +73,42 @@ std::string run_case(const Case& which, const PreparedImage& image) {
   const DiskRequest kind = kKinds[which.kind];
   const Fault fault{kind, which.nth, how.os_error, how.repeat, how.effect};
   return recorded.run_with(fault);
+}
+
+/// Two requests and a flush on a fresh image, while the n-th request to the disk of a kind fails.
+std::string run_small(const BlockOperation& first, const BlockOperation& second,
+                      const Fault& fault) {
+  Qcow2Shape shape;
+  shape.cluster_bits = 12;
+  shape.size = 16 * shape.cluster_size();
+  RecordedHistory::Plan plan{.shape = shape, .files = {}, .operations = {first, second, second}};
+  plan.files.image = Qcow2Builder(shape).finish();
+  plan.operations[2] = {BlockOperation::Kind::kFlush};
+  plan.setup.longest_ns = 0;
+  RecordedHistory recorded(std::move(plan));
+  const std::string failure = recorded.run_with(fault);
+  const uint64_t leaks = recorded.image().audit().leaks();
+  const bool may_leak = first.kind == BlockOperation::Kind::kResize;
+  return leaks == 0 || may_leak ? failure : fmt::format("{} leaks; {}", leaks, failure);
+}
+
+TEST(Qcow2SmallFault, NothingIsBuiltOnAHeaderThatMayNotBeThere) {
+  const BlockOperation grow{BlockOperation::Kind::kResize, {64_MiB, 0}};
+  const BlockOperation write{BlockOperation::Kind::kWrite, {0, 8192}, 7};
+  for (uint64_t nth = 0; nth < 12; ++nth) {
+    EXPECT_EQ(run_small(grow, write, {DiskRequest::kFlush, nth, EIO}), "") << nth;
+    EXPECT_EQ(run_small(grow, write, {DiskRequest::kWrite, nth, EIO}), "") << nth;
+  }
+}
+
+TEST(Qcow2SmallFault, RoomThatAFailedWriteHasTouchedIsNotTakenForZeroes) {
+  const BlockOperation all{BlockOperation::Kind::kWrite, {0, 4096}, 7};
+  const BlockOperation part{BlockOperation::Kind::kWrite, {4096 + 3072, 512}, 8};
+  for (uint64_t nth = 0; nth < 4; ++nth) {
+    const Fault fault{DiskRequest::kWrite, nth, ENOSPC, Fault::Repeat::kOnce,
+                      Fault::Effect::kFirstHalf};
+    EXPECT_EQ(run_small(all, part, fault), "") << nth;
+  }
 }
 
 class Qcow2Fault : public testing::TestWithParam<size_t> {};

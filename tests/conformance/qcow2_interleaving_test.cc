@@ -67,6 +67,26 @@ TEST_P(Qcow2Interleaving, RequestsOnTheSameClustersHarmNobody) {
 INSTANTIATE_TEST_SUITE_P(EveryImage, Qcow2Interleaving,
                          testing::Range(size_t{0}, prepared_images().size()));
 
+/// A slow request on a cluster that is freed meanwhile, and others that look for room.
+TEST(Qcow2Epochs, KeepAFreedClusterFromOthersWhileARequestMayStillUseIt) {
+  const PreparedImage image = prepared_images()[1];
+  const uint64_t cluster = image.shape.cluster_size();
+  for (uint64_t seed = 1; seed <= 600; ++seed) {
+    RecordedHistory::Plan plan{.shape = image.shape, .files = image.files, .operations = {}};
+    plan.setup = {.seed = seed, .loops = 2};
+    const Kind slow = seed % 2 == 0 ? Kind::kRead : Kind::kWrite;
+    plan.operations.push_back({slow, {0, cluster}, seed});
+    plan.operations.push_back({Kind::kDiscard, {0, cluster}, 0});
+    plan.operations.push_back({Kind::kFlush});
+    for (uint64_t other = 6; other < 10; ++other) {
+      plan.operations.push_back({Kind::kWrite, {other * cluster, cluster}, seed + other});
+    }
+    plan.depth = 2;
+    RecordedHistory recorded(std::move(plan));
+    ASSERT_EQ(recorded.run(), "") << "seed " << seed;
+  }
+}
+
 TEST(Qcow2InterleavingReplay, ReplaysOneCase) {
   const char* which = std::getenv("ASHLAR_INTERLEAVING");
   if (which == nullptr) GTEST_SKIP() << "ASHLAR_INTERLEAVING is not set";

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "testing/prepared_images.h"
+#include "testing/qcow2_builder.h"
 #include "testing/recorded_history.h"
 
 namespace ashlar {
@@ -60,6 +61,26 @@ TEST_P(Qcow2Crash, AnUnflushedRequestMayVanishAndNothingElse) {
 
 INSTANTIATE_TEST_SUITE_P(EveryImage, Qcow2Crash,
                          testing::Range(size_t{0}, prepared_images().size()));
+
+/// The block that counts the new clusters and the table that has to point to it are both new.
+TEST(Qcow2TableGrowth, SurvivesPowerCutsTogetherWithNewBlocks) {
+  Qcow2Shape shape;
+  shape.cluster_bits = 9;
+  shape.refcount_order = 6;
+  shape.size = 200 * shape.cluster_size();
+  Qcow2Builder builder(shape);
+  constexpr uint64_t kCounted = 64 * 64;
+  constexpr uint64_t kFree = 64 + 40;
+  builder.add_leaks(kCounted - 64 - kFree);
+  RecordedHistory::Plan plan{.shape = shape, .files = {}, .operations = {}};
+  plan.files.image = builder.finish();
+  plan.setup.longest_ns = 0;
+  plan.operations.push_back({BlockOperation::Kind::kWrite, {0, shape.size}, 1});
+  plan.operations.push_back({BlockOperation::Kind::kFlush});
+  RecordedHistory recorded(std::move(plan));
+  ASSERT_EQ(recorded.run(), "");
+  EXPECT_EQ(recorded.check_power_cuts(2), "");
+}
 
 TEST(Qcow2CrashReplay, ReplaysOneHistory) {
   const char* which = std::getenv("ASHLAR_CRASH");

@@ -70,7 +70,7 @@ L2Cache::L2Cache(const Setup& setup)
       stride_(setup.header.l2_entry_bytes() / 8),
       slice_words_(std::min<uint64_t>(kSliceBytes, setup.header.cluster_size()) / 8),
       slices_per_table_(static_cast<uint32_t>(setup.header.cluster_size() / slice_bytes())),
-      max_slices_(std::max<uint64_t>(setup.max_bytes / slice_bytes(), 64)),
+      max_slices_(std::max<uint64_t>(setup.max_bytes / slice_bytes(), 8)),
       l1_size_(setup.header.l1_size),
       l1_(new std::atomic<uint64_t>[l1_size_]()),
       tables_(new std::atomic<Table*>[l1_size_]()) {}

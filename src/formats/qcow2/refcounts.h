@@ -76,7 +76,7 @@ class Refcounts {
     uint64_t host_offset;
   };
   /// Parts that are kept in memory at most, unless more are dirty.
-  size_t max_parts() const { return std::max<uint64_t>(setup_.max_bytes / part_bytes_, 16); }
+  size_t max_parts() const { return std::max<uint64_t>(setup_.max_bytes / part_bytes_, 4); }
   /// May be asked from anywhere.
   size_t dirty_parts() const { return dirty_count_.load(std::memory_order_relaxed); }
   std::vector<DirtyPart> take_dirty_parts();
