@@ -49,7 +49,9 @@ class ImageCheck {
 
   SnapshotTable snapshots_;
   bool snapshots_changed_ = false;
+  std::optional<FixedMetadata> fixed_;
   std::optional<ReferenceCounts> counts_;
+  std::optional<std::vector<ByteRange>> dangling_;
   bool needs_rebuild_ = false;
   bool table_is_foreign_ = false;
   uint64_t used_clusters_ = 0;
@@ -113,12 +115,19 @@ void ImageCheck::check_snapshot_entries() {
 
 Task<Result<void>> ImageCheck::count_references() {
   counts_.emplace(make_counts());
-  const ReferenceWalk::Parts parts{file_, header_, snapshots_, stored_, *counts_, log_, repair_};
+  fixed_.emplace(header_, snapshots_, stored_);
+  const ReferenceWalk::Parts parts{file_,   header_,  snapshots_, stored_,
+                                   *fixed_, *counts_, log_,       repair_};
   ReferenceWalk walk(parts);
   auto done = co_await walk.run();
   if (!done) co_return done;
+  const ByteRange l1 = fixed_->l1();
+  for (uint64_t at = l1.offset; at < l1.end(); at += header_.cluster_size()) {
+    if (counts_->get(at >> header_.cluster_bits) != 1) fixed_->doubt_l1();
+  }
   needs_rebuild_ = walk.needs_rebuild();
   table_is_foreign_ = walk.table_is_foreign();
+  dangling_ = walk.dangling();
   // What tables no longer refer to may be freed only after they are durable.
   if (walk.changed_tables()) done = co_await file_.flush();
   co_return done;
@@ -132,6 +141,8 @@ Task<Result<void>> ImageCheck::settle_refcounts() {
   needs_rebuild_ = needs_rebuild_ || found->needs_rebuild;
   if (repair_ == Repair::kNothing) co_return ok();
   if (needs_rebuild_) co_return co_await rebuild();
+  // Where refcounts cannot be read, which ones to change is not known either.
+  if (report_.check_errors != 0) co_return ok();
   if (report_.leaks == 0 && report_.corruptions == 0) co_return ok();
 
   report_.corruptions = corruptions_before;
@@ -157,7 +168,11 @@ Task<Result<void>> ImageCheck::rebuild() {
                          "the refcount table was not written by anything that knows the format")
                        .because("qcow2-check-table-foreign"));
   }
-  auto done = co_await rebuild_refcounts(file_, header_, *counts_);
+  if (!dangling_) {
+    co_return fail(Error(ErrorCode::kCorrupt, "too many tables refer past the end of the file")
+                       .because("qcow2-check-work"));
+  }
+  auto done = co_await rebuild_refcounts(file_, header_, *counts_, *dangling_);
   if (!done) co_return done;
   done = co_await stored_.load();
   if (!done) co_return done;
@@ -188,7 +203,9 @@ Task<Result<void>> ImageCheck::settle_copied_flags() {
   const bool sound = report_.check_errors == 0 && report_.corruptions == 0 && report_.leaks == 0;
   const bool may_repair = repair_ == Repair::kAll || (repair_ == Repair::kLeaks && sound);
   const Repair repair = may_repair ? repair_ : Repair::kNothing;
-  auto done = co_await check_copied_flags(file_, stored_, header_, log_, repair);
+  const CopiedFlags::Parts parts{file_, header_, stored_, *fixed_, log_, repair};
+  CopiedFlags flags(parts);
+  auto done = co_await flags.run();
   if (done && may_repair) done = co_await file_.flush();
   co_return done;
 }

@@ -12,39 +12,17 @@ namespace {
 
 using Block = StoredRefcounts::Block;
 
-/// Goes through the active tables once.
-class CopiedFlags {
- public:
-  CopiedFlags(Child& file, StoredRefcounts& stored, const Header& header, CheckLog& log,
-              Repair repair)
-      : file_(file),
-        stored_(stored),
-        header_(header),
-        log_(log),
-        repair_(repair),
-        rules_{header.has_extended_l2(), header.has_data_file()},
-        table_(header.cluster_size()) {}
+}  // namespace
 
-  Task<Result<void>> run();
-
- private:
-  Task<Result<void>> check_l1_entry(uint64_t index, L1Entry entry);
-  Task<Result<void>> check_table(uint64_t offset);
-  Task<Result<void>> check_entry(size_t index, L2Entry entry);
-  /// The refcount, and whether there is one at all.
-  Task<Result<std::optional<uint64_t>>> refcount(uint64_t offset);
-  std::optional<uint64_t> resident_refcount(uint64_t offset) const;
-  bool report(std::string_view place, CheckLog::Values values, uint64_t refcount);
-
-  Child& file_;
-  StoredRefcounts& stored_;
-  const Header& header_;
-  CheckLog& log_;
-  const Repair repair_;
-  const EntryRules rules_;
-  std::vector<std::byte> table_;
-  bool table_changed_ = false;
-};
+CopiedFlags::CopiedFlags(const Parts& parts)
+    : file_(parts.file),
+      header_(parts.header),
+      stored_(parts.stored),
+      fixed_(parts.fixed),
+      log_(parts.log),
+      repair_(parts.repair),
+      rules_{header_.has_extended_l2(), header_.has_data_file()},
+      table_(header_.cluster_size()) {}
 
 Task<Result<void>> CopiedFlags::run() {
   MetadataReader reader(file_);
@@ -65,25 +43,32 @@ Task<Result<void>> CopiedFlags::run() {
   co_return ok();
 }
 
-std::optional<uint64_t> CopiedFlags::resident_refcount(uint64_t offset) const {
+/// From the block that was used last, or another one in memory.
+std::optional<uint64_t> CopiedFlags::known_refcount(uint64_t offset) {
   const uint64_t cluster = offset >> header_.cluster_bits;
-  const uint64_t per_block = header_.refcounts_per_block();
-  const auto block = stored_.resident_block(cluster / per_block);
-  if (!block || block->state == Block::State::kUnusable) return std::nullopt;
-  if (block->state == Block::State::kAbsent) return 0;
-  return get_refcount(block->bytes, cluster % per_block, header_.refcount_order);
+  const uint64_t index = cluster >> header_.refcount_block_bits();
+  if (index != last_index_) {
+    const auto block = stored_.resident_block(index);
+    if (!block || block->state == Block::State::kUnusable) return std::nullopt;
+    if (block->state == Block::State::kAbsent) return 0;
+    last_index_ = index;
+    last_block_ = block->bytes;
+  }
+  const uint64_t in_block = cluster - (index << header_.refcount_block_bits());
+  return get_refcount(last_block_, in_block, header_.refcount_order);
 }
 
 Task<Result<std::optional<uint64_t>>> CopiedFlags::refcount(uint64_t offset) {
+  last_index_.reset();  // the block may have to make room
   co_return co_await stored_.get(offset >> header_.cluster_bits);
 }
 
 /// Reports a wrong flag; true: it is to be set right.
-bool CopiedFlags::report(std::string_view place, CheckLog::Values values, uint64_t refcount) {
+bool CopiedFlags::settle(std::string_view place, CheckLog::Values values, uint64_t refcount) {
   values.push_back(std::to_string(refcount));
   std::string message = fmt::format("copied flag of {} contradicts refcount {}", place, refcount);
   const bool of_table = values.size() == 3;
-  if (repair_ == Repair::kNothing) {
+  if (repair_ == Repair::kNothing || !may_write_) {
     log_.corruption(of_table ? "qcow2-check-copied-table" : "qcow2-check-copied-data",
                     std::move(values), std::move(message));
     return false;
@@ -99,9 +84,10 @@ Task<Result<void>> CopiedFlags::check_l1_entry(uint64_t index, L1Entry entry) {
   if (!count) co_return fail(count.error());
   // Without a refcount there is nothing to hold the flag against, nor the table's.
   if (!*count) co_return ok();
+  may_write_ = fixed_.l1_is_alone();
   if ((**count == 1) != entry.copied()) {
     const std::string place = fmt::format("L1 entry {} (0x{:x})", index, entry.raw);
-    if (report(place, {std::to_string(index), hex(entry.raw)}, **count)) {
+    if (settle(place, {std::to_string(index), hex(entry.raw)}, **count)) {
       std::array<std::byte, 8> bytes;
       store_be(bytes.data(), entry.raw ^ kCopiedFlag);
       const ByteRange where(header_.l1_table_offset + index * 8, bytes.size());
@@ -114,19 +100,39 @@ Task<Result<void>> CopiedFlags::check_l1_entry(uint64_t index, L1Entry entry) {
   co_return co_await check_table(entry.offset());
 }
 
+/// The first entry from `index` on that is not at once seen to be right: of ordinary clusters with
+/// 16-bit refcounts in the block that was used last.
+size_t CopiedFlags::skip_right(size_t index) const {
+  if (header_.refcount_order != 4 || rules_.extended || rules_.has_data_file) return index;
+  constexpr uint64_t kUnusual = kCompressedFlag | kZeroFlag;
+  const uint64_t first = last_index_.value_or(0) << header_.refcount_block_bits();
+  const uint64_t count = last_index_ ? last_block_.size() / 2 : 0;
+  const size_t entries = header_.l2_entries();
+  for (; index < entries; ++index) {
+    const uint64_t raw = load_be<uint64_t>(table_.data() + index * 8);
+    if (raw == 0) continue;
+    const uint64_t in_block = ((raw & kOffsetMask) >> header_.cluster_bits) - first;
+    if ((raw & kUnusual) != 0 || in_block >= count) break;
+    const bool single = load_be<uint16_t>(last_block_.data() + in_block * 2) == 1;
+    if (single != L2Entry{raw}.copied() && (raw & kOffsetMask) != 0) break;
+  }
+  return index;
+}
+
 Task<Result<void>> CopiedFlags::check_table(uint64_t offset) {
   const ByteRange where(offset, table_.size());
   const MutableBuffers into(table_.data(), table_.size());
   auto done = co_await file_.read(where, into);
   if (!done) co_return fail(done.error().within("read L2 table"));
   table_changed_ = false;
+  may_write_ = fixed_.is_free_for_l2(offset);
   const size_t stride = header_.l2_entry_bytes();
-  for (size_t i = 0; i < header_.l2_entries(); ++i) {
+  for (size_t i = skip_right(0); i < header_.l2_entries(); i = skip_right(i + 1)) {
     const L2Entry entry{load_be<uint64_t>(table_.data() + i * stride)};
     const ClusterKind kind = entry.kind(rules_);
     if (kind != ClusterKind::kNormal && kind != ClusterKind::kZeroAllocated) continue;
     // The common case needs no waiting.
-    const auto known = rules_.has_data_file ? 1 : resident_refcount(entry.offset());
+    const auto known = rules_.has_data_file ? 1 : known_refcount(entry.offset());
     if (known && (*known == 1) == entry.copied()) continue;
     done = co_await check_entry(i, entry);
     if (!done) co_return done;
@@ -147,19 +153,11 @@ Task<Result<void>> CopiedFlags::check_entry(size_t index, L2Entry entry) {
   }
   if (!count || (*count == 1) == entry.copied()) co_return ok();
   const std::string place = fmt::format("L2 entry 0x{:x}", entry.raw);
-  if (report(place, {hex(entry.raw)}, *count)) {
+  if (settle(place, {hex(entry.raw)}, *count)) {
     store_be(table_.data() + index * header_.l2_entry_bytes(), entry.raw ^ kCopiedFlag);
     table_changed_ = true;
   }
   co_return ok();
-}
-
-}  // namespace
-
-Task<Result<void>> check_copied_flags(Child& file, StoredRefcounts& stored, const Header& header,
-                                      CheckLog& log, Repair repair) {
-  CopiedFlags flags(file, stored, header, log, repair);
-  co_return co_await flags.run();
 }
 
 }  // namespace ashlar::qcow2

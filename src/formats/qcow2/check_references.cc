@@ -16,6 +16,8 @@ constexpr uint64_t kMaxL1Entries = uint64_t{1} << 30;
 constexpr uint64_t kMaxDamagedTables = uint64_t{1} << 16;
 // Clean tables that are remembered, so that those that snapshots share are gone through once.
 constexpr size_t kMaxCleanTables = size_t{1} << 18;
+// References past the end of the file that are remembered for a rebuild.
+constexpr size_t kMaxDangling = size_t{1} << 16;
 
 }  // namespace
 
@@ -24,6 +26,7 @@ ReferenceWalk::ReferenceWalk(const Parts& parts)
       header_(parts.header),
       snapshots_(parts.snapshots),
       stored_(parts.stored),
+      fixed_(parts.fixed),
       counts_(parts.counts),
       log_(parts.log),
       repair_(parts.repair),
@@ -57,12 +60,22 @@ void ReferenceWalk::count(uint64_t offset, uint64_t length) {
     log_.corruption("qcow2-check-outside", {hex(offset), hex(length)},
                     fmt::format("{} bytes at 0x{:x} are past the end of the file at 0x{:x}", length,
                                 offset, file_size_));
+    note_dangling(offset, length);
     return;
   }
   const uint64_t last = (offset + length - 1) >> header_.cluster_bits;
   for (uint64_t cluster = offset >> header_.cluster_bits; cluster <= last; ++cluster) {
     count_cluster(cluster);
   }
+}
+
+void ReferenceWalk::note_dangling(uint64_t offset, uint64_t length) {
+  if (!dangling_ || length > kMaxDeviceSize - std::min(offset, kMaxDeviceSize)) return;
+  if (dangling_->size() == kMaxDangling) {
+    dangling_.reset();
+    return;
+  }
+  dangling_->emplace_back(offset, length);
 }
 
 Result<void> ReferenceWalk::state() const {
@@ -209,22 +222,37 @@ Task<Result<void>> ReferenceWalk::count_shared() {
   co_return state();
 }
 
-uint64_t ReferenceWalk::entry_raw(size_t index) const {
-  return load_be<uint64_t>(table_.data() + index * header_.l2_entry_bytes());
+void ReferenceWalk::visit_entries(L2Place place) {
+  if (header_.has_extended_l2() || header_.has_data_file()) {
+    for (size_t i = 0; i < header_.l2_entries(); ++i) visit_entry(i, place);
+    return;
+  }
+  // What is an ordinary cluster is settled here, in one go.
+  const uint64_t unusual = ~(kOffsetMask | kCopiedFlag) | (header_.cluster_size() - 1);
+  const size_t entries = header_.l2_entries();
+  for (size_t i = 0; i < entries; ++i) {
+    const uint64_t raw = load_be<uint64_t>(table_.data() + i * 8);
+    if (raw == 0) continue;
+    const uint64_t offset = raw & kOffsetMask;
+    const bool ordinary = (raw & unusual) == 0 && offset != 0 && offset < file_size_;
+    if (!ordinary) {
+      visit_entry(i, place);
+      continue;
+    }
+    note_position(offset, place.kind);
+    count_cluster(offset >> header_.cluster_bits);
+  }
 }
 
-void ReferenceWalk::visit_entries(L2Place place) {
-  const size_t entries = header_.l2_entries();
-  const bool extended = header_.has_extended_l2();
-  for (size_t i = 0; i < entries; ++i) {
-    const L2Entry entry{entry_raw(i)};
-    const uint64_t bitmap = extended ? load_be<uint64_t>(table_.data() + i * 16 + 8) : 0;
-    if (entry.raw == 0 && bitmap == 0) continue;
-    if (entry.compressed()) {
-      visit_compressed(i, entry, bitmap, place.kind);
-    } else {
-      visit_standard(i, entry, bitmap, place);
-    }
+void ReferenceWalk::visit_entry(size_t index, L2Place place) {
+  const L2Entry entry{load_be<uint64_t>(table_.data() + index * header_.l2_entry_bytes())};
+  uint64_t bitmap = 0;
+  if (header_.has_extended_l2()) bitmap = load_be<uint64_t>(table_.data() + index * 16 + 8);
+  if (entry.raw == 0 && bitmap == 0) return;
+  if (entry.compressed()) {
+    visit_compressed(index, entry, bitmap, place.kind);
+  } else {
+    visit_standard(index, entry, bitmap, place);
   }
 }
 
@@ -284,11 +312,8 @@ void ReferenceWalk::check_bitmap(ClusterKind cluster, L2Entry entry, uint64_t bi
 
 /// Room that is not a cluster cannot be used; nothing is lost when it is forgotten.
 bool ReferenceWalk::repair_room(size_t index, L2Place place) {
-  const ByteRange table(place.offset, table_.size());
-  if (repair_ != Repair::kAll || !is_aligned(place.offset, table.length) ||
-      table.end() > align_up(file_size_, table.length)) {
-    return false;
-  }
+  const bool writable = place.offset < file_size_ && fixed_.is_free_for_l2(place.offset);
+  if (repair_ != Repair::kAll || !writable) return false;
   // Extended entries keep the bitmap, which says what reads as zeroes.
   const L2Entry zero = header_.has_extended_l2() ? L2Entry{} : L2Entry::zero_plain();
   store_be(table_.data() + index * header_.l2_entry_bytes(), zero.raw);
@@ -366,6 +391,7 @@ Task<Result<void>> ReferenceWalk::walk_bitmap_table(uint64_t offset, uint64_t en
 
 void ReferenceWalk::walk_refcount_structure() {
   count(header_.refcount_table_offset, header_.refcount_table_clusters * header_.cluster_size());
+  if (!fixed_.blocks_are_alone()) needs_rebuild_ = true;
   for (uint64_t i = 0; i < stored_.table().size(); ++i) visit_refcount_block(i);
 }
 
@@ -374,7 +400,8 @@ void ReferenceWalk::visit_refcount_block(uint64_t index) {
   if (entry.raw == 0) return;
   const std::string number = std::to_string(index);
   if (entry.has_reserved_bits()) {
-    needs_rebuild_ = table_is_foreign_ = true;
+    needs_rebuild_ = true;
+    if (entry.offset() != 0) table_is_foreign_ = true;
     return log_.corruption(
         "qcow2-check-table-reserved", {number},
         fmt::format("refcount table entry {} (0x{:x}) has reserved bits set", index, entry.raw));

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
 #include "ashlar/error.h"
 #include "ashlar/task.h"
 #include "formats/qcow2/check_log.h"
+#include "formats/qcow2/fixed_metadata.h"
 #include "formats/qcow2/header.h"
 #include "formats/qcow2/l2_entry.h"
 #include "formats/qcow2/metadata_reader.h"
@@ -26,6 +28,7 @@ class ReferenceWalk {
     const Header& header;
     const SnapshotTable& snapshots;
     const StoredRefcounts& stored;
+    const FixedMetadata& fixed;
     ReferenceCounts& counts;
     CheckLog& log;
     Repair repair = Repair::kNothing;
@@ -40,6 +43,9 @@ class ReferenceWalk {
   bool needs_rebuild() const { return needs_rebuild_; }
   /// The refcount table has entries that nothing which knows the format has written.
   bool table_is_foreign() const { return table_is_foreign_; }
+  /// What the image refers to past the end of the file: as the file grows, that is used.
+  /// Empty when there is more than can be remembered.
+  const std::optional<std::vector<ByteRange>>& dangling() const { return dangling_; }
   /// L2 tables were changed.
   bool changed_tables() const { return changed_tables_; }
 
@@ -62,6 +68,7 @@ class ReferenceWalk {
   void visit_refcount_block(uint64_t index);
 
   void visit_entries(L2Place place);
+  void visit_entry(size_t index, L2Place place);
   void visit_compressed(size_t index, L2Entry entry, uint64_t bitmap, Table kind);
   void visit_standard(size_t index, L2Entry entry, uint64_t bitmap, L2Place place);
   bool repair_room(size_t index, L2Place place);
@@ -71,15 +78,16 @@ class ReferenceWalk {
   /// Counts every cluster that `offset` and the `length` bytes from it touch.
   void count(uint64_t offset, uint64_t length);
   void count_cluster(uint64_t cluster);
+  void note_dangling(uint64_t offset, uint64_t length);
   Result<void> state() const;
 
-  uint64_t entry_raw(size_t index) const;
   EntryRules rules() const { return {header_.has_extended_l2(), header_.has_data_file()}; }
 
   Child& file_;
   const Header& header_;
   const SnapshotTable& snapshots_;
   const StoredRefcounts& stored_;
+  const FixedMetadata& fixed_;
   ReferenceCounts& counts_;
   CheckLog& log_;
   const Repair repair_;
@@ -103,6 +111,7 @@ class ReferenceWalk {
   uint64_t times_ = 1;  // that each reference counts
   uint64_t l1_entries_ = 0;
   uint64_t damaged_tables_ = 0;
+  std::optional<std::vector<ByteRange>> dangling_{std::in_place};
   bool out_of_memory_ = false;
   bool needs_rebuild_ = false;
   bool table_is_foreign_ = false;

@@ -137,8 +137,9 @@ struct Header {
   uint64_t l1_entry_coverage() const { return cluster_size() * l2_entries(); }
   uint64_t l1_bytes() const { return uint64_t{l1_size} * 8; }
   uint64_t refcount_bits() const { return uint64_t{1} << refcount_order; }
-  /// Refcounts of one refcount block.
+  /// Refcounts of one refcount block, 1 << refcount_block_bits().
   uint64_t refcounts_per_block() const { return cluster_size() * 8 >> refcount_order; }
+  uint32_t refcount_block_bits() const { return cluster_bits + 3 - refcount_order; }
   uint64_t refcount_table_entries() const { return refcount_table_clusters * (cluster_size() / 8); }
   /// The bitmaps, if the image vouches for them.
   const BitmapsExtension* valid_bitmaps() const {

@@ -40,7 +40,7 @@ enum class ClusterKind : uint8_t {
 /// What the meaning of an L2 entry depends on besides its bits.
 struct EntryRules {
   bool extended = false;       ///< bit 0 is reserved, zeroes are in the bitmap
-  bool has_data_file = false;  ///< offset 0 with the copied flag is allocated
+  bool has_data_file = false;  ///< offset 0 with the copied flag is data
 };
 
 /// The first (or only) 64 bits of an L2 table entry.
@@ -60,10 +60,10 @@ struct L2Entry {
   constexpr uint64_t offset() const { return raw & kOffsetMask; }
   constexpr ClusterKind kind(EntryRules rules) const {
     if (compressed()) return ClusterKind::kCompressed;
-    const bool allocated = offset() != 0 || (rules.has_data_file && copied());
     if ((raw & kZeroFlag) && !rules.extended) {
-      return allocated ? ClusterKind::kZeroAllocated : ClusterKind::kZeroPlain;
+      return offset() != 0 ? ClusterKind::kZeroAllocated : ClusterKind::kZeroPlain;
     }
+    const bool allocated = offset() != 0 || (rules.has_data_file && copied());
     return allocated ? ClusterKind::kNormal : ClusterKind::kUnallocated;
   }
   /// Bits that must be 0 in a standard cluster descriptor.

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -41,6 +42,14 @@ class ReferenceCounts {
     const uint16_t count = pieces_[index][cluster % kPiece];
     return count < kEscape ? count : large_.find(cluster)->second;
   }
+  /// The counters from `first` on that are in one piece; empty where they are all 0. A counter of
+  /// kManyReferences stands for that many or more.
+  static constexpr uint16_t kManyReferences = std::numeric_limits<uint16_t>::max();
+  std::span<const uint16_t> piece_from(uint64_t first) const {
+    const uint64_t index = first / kPiece;
+    if (index >= pieces_.size() || pieces_[index] == nullptr) return {};
+    return std::span(pieces_[index].get(), kPiece).subspan(first % kPiece);
+  }
   /// Whether all of a piece of clusters is known to be 0; then `first` is set past it.
   bool skip_untouched(uint64_t& first) const {
     const uint64_t index = first / kPiece;
@@ -51,8 +60,7 @@ class ReferenceCounts {
 
  private:
   static constexpr uint64_t kPiece = uint64_t{1} << 16;
-  // The count is in large_.
-  static constexpr uint16_t kEscape = std::numeric_limits<uint16_t>::max();
+  static constexpr uint16_t kEscape = kManyReferences;  // the count is in large_
 
   uint16_t* touch(uint64_t index) {
     if (index < pieces_.size() && pieces_[index] != nullptr) return pieces_[index].get();

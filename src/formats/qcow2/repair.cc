@@ -24,13 +24,14 @@ Task<Result<void>> write_at(Child& file, uint64_t offset, std::span<const std::b
 /// are damaged, nobody knows what the clusters in front of them were.
 class Rebuild {
  public:
-  Rebuild(Child& file, Header& header, ReferenceCounts& counts)
-      : file_(file), header_(header), counts_(counts) {}
+  Rebuild(Child& file, Header& header, ReferenceCounts& counts, std::span<const ByteRange> dangling)
+      : file_(file), header_(header), counts_(counts), dangling_(dangling) {}
 
   Task<Result<void>> run();
 
  private:
   Result<void> plan();
+  Result<void> check_dangling() const;
   Result<uint64_t> append(uint64_t clusters);
   Result<void> need_block(uint64_t index);
   void fill_block(uint64_t index);
@@ -40,6 +41,7 @@ class Rebuild {
   Child& file_;
   Header& header_;
   ReferenceCounts& counts_;
+  std::span<const ByteRange> dangling_;
   std::map<uint64_t, uint64_t> blocks_;  // cluster of each block, by index
   uint64_t table_ = 0;
   uint64_t table_clusters_ = 0;
@@ -103,6 +105,21 @@ Result<void> Rebuild::plan() {
   table_ = *place;
   for (uint64_t i = 0; i < table_clusters_; ++i) {
     if (auto good = need_block((table_ + i) / per_block); !good) return good;
+  }
+  return check_dangling();
+}
+
+/// As the file grows, what damaged tables refer to past its end must not come true: it would read
+/// as zeroes, and be shared with the new structure.
+Result<void> Rebuild::check_dangling() const {
+  const uint64_t end = counts_.clusters() * header_.cluster_size();
+  for (const ByteRange& range : dangling_) {
+    if (range.offset >= end) continue;
+    return fail(Error(ErrorCode::kCorrupt,
+                      fmt::format("the file is too short: 0x{:x} is referred to, where a new "
+                                  "refcount structure would have to be",
+                                  range.offset))
+                    .because("qcow2-check-dangling"));
   }
   return ok();
 }
@@ -200,8 +217,9 @@ Task<Result<void>> write_header(Child& file, const Header& header) {
   co_return co_await file.flush();
 }
 
-Task<Result<void>> rebuild_refcounts(Child& file, Header& header, ReferenceCounts& counts) {
-  Rebuild rebuild(file, header, counts);
+Task<Result<void>> rebuild_refcounts(Child& file, Header& header, ReferenceCounts& counts,
+                                     std::span<const ByteRange> dangling) {
+  Rebuild rebuild(file, header, counts, dangling);
   co_return co_await rebuild.run();
 }
 

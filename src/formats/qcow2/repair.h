@@ -1,6 +1,9 @@
 // Repairs of qcow2 images that write new structures.
 #pragma once
 
+#include <span>
+
+#include "ashlar/bytes.h"
 #include "ashlar/error.h"
 #include "ashlar/task.h"
 #include "formats/qcow2/header.h"
@@ -12,8 +15,10 @@ namespace ashlar::qcow2 {
 
 /// Writes a new refcount structure with `counts` behind everything that exists, then lets the
 /// header point to it. The old one stays counted, as a leak. Errors: kTooLarge (reason
-/// "qcow2-check-rebuild-size"), what the file gives.
-Task<Result<void>> rebuild_refcounts(Child& file, Header& header, ReferenceCounts& counts);
+/// "qcow2-check-rebuild-size"), kCorrupt ("qcow2-check-dangling": some of what is `dangling` past
+/// the end of the file is where it would be), what the file gives.
+Task<Result<void>> rebuild_refcounts(Child& file, Header& header, ReferenceCounts& counts,
+                                     std::span<const ByteRange> dangling);
 
 /// Writes `table` to free clusters, lets the header point to them, and frees those of the table
 /// that the header pointed to, which had `old_bytes`.
