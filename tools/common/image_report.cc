@@ -194,7 +194,7 @@ ImageReport describe_node(const Node& node) {
   }
   for (const Node::ChildLink& child : node.children()) {
     if (child.role == ChildRole::kBacking) continue;
-    report.children.emplace_back(child.name, describe_node(*child.node));
+    report.children.push_back({child.name, describe_node(*child.node)});
   }
   return report;
 }

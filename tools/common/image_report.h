@@ -4,7 +4,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "ashlar/image_info.h"
@@ -20,6 +19,8 @@ struct LimitsReport {
   uint64_t memory_alignment = 1;
 };
 
+struct ChildReport;
+
 /// All that info shows of one image.
 struct ImageReport {
   std::string filename;
@@ -30,7 +31,13 @@ struct ImageReport {
   ImageInfo info;
   std::string full_backing_file;  ///< the backing file's name, resolved; empty: none
   std::optional<LimitsReport> limits;
-  std::vector<std::pair<std::string, ImageReport>> children;  ///< but for the backing image
+  std::vector<ChildReport> children;  ///< but for the backing image
+};
+
+/// An image that another one uses, and as what.
+struct ChildReport {
+  std::string edge;
+  ImageReport image;
 };
 
 /// Describes an opened node. `limits` is left empty.

@@ -53,7 +53,7 @@ TEST(ImageReport, NamesThePathOfEveryChild) {
   file.kind = NodeKind::kStorage;
   file.virtual_size = 1024;
   ImageReport report;
-  report.children.emplace_back("file", file);
+  report.children.push_back({"file", file});
   std::string text;
   append_report(text, report);
   EXPECT_NE(text.find("disk size: unavailable\n"
