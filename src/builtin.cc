@@ -1,4 +1,4 @@
-// The explicit list of drivers: a driver is in the build because it stands here.
+// The explicit lists: a driver or an export is in the build because it stands here.
 #include "ashlar/builtin.h"
 
 #include <array>
@@ -16,6 +16,11 @@ std::span<const DriverSpec* const> builtin_drivers() {
       &file_driver,    &host_device_driver, &memory_driver, &null_aio_driver,
       &null_co_driver, &qcow2_driver,       &raw_driver,
   };
+  return list;
+}
+
+std::span<const ExportSpec* const> builtin_exports() {
+  static constexpr std::array<const ExportSpec*, 0> list{};
   return list;
 }
 

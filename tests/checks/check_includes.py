@@ -5,7 +5,7 @@ import re
 from sources import ROOT, code_files, finish, read
 
 # A folder may include what has its own number or a smaller one.
-LAYER = {"base": 0, "async": 1, "options": 2, "graph": 3, "backend": 4, "request": 4,
+LAYER = {"base": 0, "async": 1, "options": 2, "protocols": 2, "graph": 3, "backend": 4, "request": 4,
          "drivers": 5, "formats": 5, "filters": 5, "jobs": 6, "exports": 6, "monitor": 7,
          "builtin": 8, "version": 0}
 BESIDE_THE_LAYERS = ("tools", "testing", "tests", "bench")
