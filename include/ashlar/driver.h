@@ -231,6 +231,14 @@ class MeasureSource {
 
 enum class NodeKind : uint8_t { kStorage, kFormat, kFilter };
 
+/// An option of a driver that is an object rather than one value: a child, or where a server is.
+/// For schemas; the driver itself takes it (OpenContext::open_child, SocketAddress::take).
+struct ObjectOption {
+  std::string_view name;
+  enum class Kind : uint8_t { kChild, kBacking, kSocketAddress } kind = Kind::kChild;
+  enum class Need : uint8_t { kRequired, kOptional } need = Need::kRequired;
+};
+
 /// One kind of driver, as the list in builtin.cc has it.
 struct DriverSpec {
   std::string_view name;
@@ -240,6 +248,8 @@ struct DriverSpec {
   Task<Result<std::unique_ptr<Driver>>> (*open)(OpenContext& context) = nullptr;
   /// Rows of the open options.
   std::vector<OptionDescription> (*open_options)() = nullptr;
+  /// Open options that are objects.
+  std::span<const ObjectOption> objects{};
 
   /// How sure the format is that `head` (the first bytes, at most 2048) is its: 0 no, 100 yes.
   int (*probe)(std::span<const std::byte> head) = nullptr;

@@ -17,12 +17,19 @@ int probe(std::span<const std::byte> head) {
 
 }  // namespace
 
+constexpr ObjectOption kObjects[] = {
+    {"file"},
+    {"backing", ObjectOption::Kind::kBacking, ObjectOption::Need::kOptional},
+    {"data-file", ObjectOption::Kind::kChild, ObjectOption::Need::kOptional},
+};
+
 constinit const DriverSpec qcow2_driver{
     .name = "qcow2",
     .summary = "grows as it is written; backing files, compression, snapshots",
     .kind = NodeKind::kFormat,
     .open = qcow2::Image::open,
     .open_options = describe_options<qcow2::OpenOptions>,
+    .objects = kObjects,
     .probe = probe,
     .create = qcow2::create,
     .create_options = qcow2::create_option_rows,

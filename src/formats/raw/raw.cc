@@ -199,12 +199,15 @@ int probe_raw(std::span<const std::byte>) { return 1; }
 
 }  // namespace
 
+constexpr ObjectOption kRawObjects[] = {{"file"}};
+
 constinit const DriverSpec raw_driver{
     .name = "raw",
     .summary = "the bytes of the disk, plain",
     .kind = NodeKind::kFormat,
     .open = open_raw,
     .open_options = describe_options<RawOptions>,
+    .objects = kRawObjects,
     .probe = probe_raw,
     .create = create_raw,
     .create_options = describe_options<RawCreateOptions>,
