@@ -28,6 +28,9 @@ class Stream {
   virtual std::string peer() const = 0;
 };
 
+/// Standard input and output of the process as one stream: pipes, terminals, sockets, files.
+Result<std::unique_ptr<Stream>> open_standard_stream();
+
 /// Reads exactly into.size() bytes. Errors: kClosed when the stream ends before that.
 Task<Result<void>> read_exactly(Stream& stream, MutableBuffers into);
 

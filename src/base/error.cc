@@ -15,6 +15,7 @@ ErrorCode code_of(int os_error) {
     case ENODEV:
       return ErrorCode::kNotFound;
     case EEXIST:
+    case EADDRINUSE:
       return ErrorCode::kExists;
     case EACCES:
     case EPERM:

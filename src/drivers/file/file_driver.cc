@@ -13,8 +13,8 @@
 #include <chrono>
 
 #include "async/io_operation.h"
+#include "async/io_vectors.h"
 #include "async/on_loop.h"
-#include "drivers/file/io_vectors.h"
 #include "drivers/file/sizing.h"
 
 namespace ashlar::file {

@@ -8,7 +8,7 @@
 
 #include "ashlar/bytes.h"
 
-namespace ashlar::file {
+namespace ashlar {
 
 /// Up to kMost segments of a buffer; what is beyond is left for the next call. Few segments, the
 /// usual case, need no allocation.
@@ -45,4 +45,4 @@ class IoVectors {
   uint64_t length_ = 0;
 };
 
-}  // namespace ashlar::file
+}  // namespace ashlar
