@@ -231,14 +231,6 @@ class MeasureSource {
 
 enum class NodeKind : uint8_t { kStorage, kFormat, kFilter };
 
-/// An option of a driver that is an object rather than one value: a child, or where a server is.
-/// For schemas; the driver itself takes it (OpenContext::open_child, SocketAddress::take).
-struct ObjectOption {
-  std::string_view name;
-  enum class Kind : uint8_t { kChild, kBacking, kSocketAddress } kind = Kind::kChild;
-  enum class Need : uint8_t { kRequired, kOptional } need = Need::kRequired;
-};
-
 /// One kind of driver, as the list in builtin.cc has it.
 struct DriverSpec {
   std::string_view name;

@@ -48,6 +48,8 @@ struct ExportSpec {
   std::string_view name;
   std::string_view summary;
   std::vector<OptionDescription> (*options)() = nullptr;
+  /// Those of its options that are objects or lists.
+  std::span<const ObjectOption> objects{};
   /// Takes the options it knows; what is left is an error (reason "option-unknown").
   Task<Result<std::unique_ptr<Export>>> (*start)(ExportSetup setup) = nullptr;
 };

@@ -75,6 +75,19 @@ struct OptionDescription {
   std::span<const std::string_view> choices{};  ///< of kChoice
 };
 
+/// An option that is an object or a list rather than one value: a child, where a server is. For
+/// schemas; whoever owns the table takes it (OpenContext::open_child, SocketAddress::take).
+struct ObjectOption {
+  std::string_view name;
+  enum class Kind : uint8_t {
+    kChild,
+    kBacking,
+    kSocketAddress,
+    kBitmaps,  ///< a list of names, or of {node, name}
+  } kind = Kind::kChild;
+  enum class Need : uint8_t { kRequired, kOptional } need = Need::kRequired;
+};
+
 /// Reads "64k", "1.5G", "0x1000": base 1024 suffixes b k M G T P E, as the peer's tools.
 /// Errors: kInvalidArgument (reason "size-syntax" or "size-range").
 Result<uint64_t> parse_size(std::string_view text);
