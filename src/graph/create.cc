@@ -197,6 +197,9 @@ Task<Result<void>> create_image(GraphState& graph, NewImage image, OptionDict op
         Error(ErrorCode::kInvalidArgument, fmt::format("no driver is called \"{}\"", image.format))
             .because("driver-unknown", {image.format}));
   }
+  if (format->create == nullptr && format->create_file != nullptr) {
+    co_return co_await format->create_file(std::move(image.filename), std::move(options));
+  }
   if (format->create == nullptr) {
     co_return fail(
         Error(ErrorCode::kUnsupported, fmt::format("driver {} cannot create images", image.format))

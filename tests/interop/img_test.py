@@ -49,6 +49,14 @@ class Create(TwinTest):
                       ["-f", "raw", "none/new", "1M"]):
             self.assertEqual(self.same("create", *words).status, 1)
 
+    def test_makes_a_plain_file_where_the_format_is_a_protocol(self):
+        self.same("create", "-f", "file", "new", "1M")
+        self.assertEqual((self.ours / "new").stat().st_size, 1 << 20)
+
+    def test_leaves_the_name_taken_after_a_preallocation_that_files_do_not_have(self):
+        self.same("create", "-f", "raw", "-o", "preallocation=metadata", "new", "1M")
+        self.assertEqual((self.ours / "new").stat().st_size, (self.peer / "new").stat().st_size)
+
     def test_lists_the_options_of_raw_images(self):
         self.same("create", "-f", "raw", "-o", "help")
         self.same("create", "-f", "raw", "-o", "help", "new.raw")

@@ -47,6 +47,18 @@ class Commands(TwinTest):
                      "sleep x", "truncate x", "read -P 256 0 1", "write -c 1000 512"):
             self.assertEqual(self.commands(line), 1)
 
+    def test_writes_compressed_data_only_where_the_peer_does(self):
+        self.commands("write 0 64k", "write -c 64k 64k", "write -z 128k 64k", "write 192k 4k",
+                      "write 256k 64k", "discard 256k 64k")
+        for offset in range(0, 384, 64):
+            self.commands(f"write -c {offset}k 64k")
+        self.commands("map", "read -v 0 512", "read -v 64k 512", "read -v 128k 512")
+
+    def test_tells_of_a_folder_in_the_peers_words(self):
+        self.in_both(lambda folder: (folder / "sub").mkdir())
+        for words in ([], ["-r"], ["-f", "raw"]):
+            self.assertEqual(self.same_io(*words, "-c", "length", "sub"), 1)
+
     def test_prompts_for_every_line_also_on_a_pipe(self):
         texts = []
         for program, folder in ((self.our_io, self.ours), (PEER_IO, self.peer)):

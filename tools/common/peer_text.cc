@@ -60,8 +60,12 @@ std::string peer_errno_text(const Error& error) {
                           : fill_in(words->text, error.values(), &error);
 }
 
-std::string peer_finding_text(const CheckFinding& finding) {
-  return peer_words(finding.reason, finding.values).value_or(finding.message);
+std::string peer_finding_text(const CheckFinding& finding, std::string_view program) {
+  const PeerWords* words = find_words(finding.reason);
+  if (words == nullptr) return finding.message;
+  std::string text;
+  if (words->voice == PeerWords::Voice::kProgram) text.append(program).append(": ");
+  return text + fill_in(words->text, finding.values, nullptr);
 }
 
 std::optional<std::string> peer_words(std::string_view reason,

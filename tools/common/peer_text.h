@@ -19,8 +19,8 @@ std::string peer_text(const Error& error);
 /// text for error.os_error(), e.g. "Input/output error".
 std::string peer_errno_text(const Error& error);
 
-/// The line that check prints for a finding.
-std::string peer_finding_text(const CheckFinding& finding);
+/// The line that check prints for a finding; `program` is the name that some of them begin with.
+std::string peer_finding_text(const CheckFinding& finding, std::string_view program);
 
 /// What the table has for `reason`, with `values` put in; for messages that come from no error.
 std::optional<std::string> peer_words(std::string_view reason, std::span<const std::string> values);

@@ -40,12 +40,20 @@ TEST(PeerText, TranslatesFindings) {
                            .message = "cluster 7 leaks",
                            .reason = "qcow2-leak",
                            .values = {"7", "1", "0"}};
-  EXPECT_EQ(peer_finding_text(known), "Leaked cluster 7 refcount=1 reference=0");
+  EXPECT_EQ(peer_finding_text(known, "tool"), "Leaked cluster 7 refcount=1 reference=0");
   const CheckFinding unknown{.kind = CheckFinding::Kind::kNote,
                              .message = "cluster 7 leaks",
                              .reason = "no-such-reason",
                              .values = {}};
-  EXPECT_EQ(peer_finding_text(unknown), "cluster 7 leaks");
+  EXPECT_EQ(peer_finding_text(unknown, "tool"), "cluster 7 leaks");
+}
+
+TEST(PeerText, PutsTheProgramBeforeSomeFindings) {
+  const CheckFinding finding{.kind = CheckFinding::Kind::kNote,
+                             .message = "ours",
+                             .reason = "qcow2-check-snapshots-offset",
+                             .values = {}};
+  EXPECT_EQ(peer_finding_text(finding, "tool"), "tool: ERROR snapshot table offset invalid");
 }
 
 TEST(PeerWords, NameEveryReasonOnce) {

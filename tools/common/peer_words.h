@@ -1,6 +1,7 @@
 // The table behind peer_text.h: one row per reason.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string_view>
 
@@ -12,6 +13,8 @@ namespace ashlar::tools {
 struct PeerWords {
   std::string_view reason;
   std::string_view text;
+  /// Findings of check: most are told as they are, some behind the program's name.
+  enum class Voice : uint8_t { kPlain, kProgram } voice = Voice::kPlain;
 };
 
 /// All rows, in no order.

@@ -1,6 +1,7 @@
 // img check: is an image consistent, and can it be made so?
 #include <fmt/format.h>
 
+#include <cstring>
 #include <string>
 
 #include "tools/common/image_arguments.h"
@@ -121,7 +122,7 @@ Result<CheckReport> check(Session& session, Node& node, Repair repair, Chatter c
   CheckOptions options;
   options.repair = repair;
   options.on_finding = [&program](const CheckFinding& finding) {
-    program.note(peer_finding_text(finding));
+    program.note(peer_finding_text(finding, program.name()));
   };
   Result<CheckReport> first = session.wait(check_task(node.driver(), options));
   if (!first || (first->leaks_fixed == 0 && first->corruptions_fixed == 0)) return first;
@@ -140,7 +141,11 @@ int complain(const Program& program, const Error& error) {
     program.error("This image format does not support checks");
     return kNoChecks;
   }
-  program.error(fmt::format("Check failed: {}", peer_errno_text(error)));
+  // Reasons that have words of the peer's have been told as findings already.
+  if (!error.reason().empty() && !peer_words(error.reason(), error.values())) {
+    program.error(error.message());
+  }
+  program.error(fmt::format("Check failed: {}", std::strerror(error.os_error())));
   return kFailure;
 }
 
@@ -189,6 +194,7 @@ int run(Program& program, const Arguments& arguments) {
   backend = {};
   const Result<void> closed = started.session->close();
   if (!closed) return complain(program, closed.error());
+  if (report->check_errors != 0) program.error("Check failed");
   return exit_status(*report);
 }
 

@@ -66,6 +66,9 @@ class Conversion {
       if (!request || !set_cache_mode(program, *request, options_.source_cache, "source cache")) {
         return false;
       }
+      if (options_.snapshot && !select_snapshot(session_, *request, *options_.snapshot)) {
+        return false;
+      }
       BackendRef image = open_backend(session_, *request, Permission::kConsistentRead);
       if (!image) return false;
       const Result<void> appended = source_.append(std::move(image));
@@ -78,9 +81,8 @@ class Conversion {
   }
 
   int run(const Arguments& arguments) {
-    if (!open_sources(arguments) || !check_snapshot() || !check_bitmaps() ||
-        !target_.prepare(source_.count()) || !target_.create(source_.size()) ||
-        !target_.open(source_.size())) {
+    if (!open_sources(arguments) || !check_bitmaps() || !target_.prepare(source_.count()) ||
+        !target_.create(source_.size()) || !target_.open(source_.size())) {
       return kFailure;
     }
     if (const int status = has_no_bitmaps() ? copy(arguments) : kFailure; status != kSuccess) {
@@ -98,25 +100,6 @@ class Conversion {
   }
 
   const Node& source_node() const { return *source_.image(0).root(); }
-
-  bool check_snapshot() const {
-    if (!options_.snapshot) return true;
-    const Node& node = source_node();
-    const ImageInfo info = node.driver().describe();
-    const auto named = [this](const SnapshotInfo& snapshot) {
-      return snapshot.id == *options_.snapshot || snapshot.name == *options_.snapshot;
-    };
-    if (!info.snapshots.empty() && std::ranges::any_of(info.snapshots, named)) {
-      return complain("Failed to load snapshot: this build cannot read internal snapshots");
-    }
-    if (!node.spec().supports_snapshots) {
-      return complain(fmt::format(
-          "Failed to load snapshot: Block format '{}' used by device '' does not support "
-          "temporarily loading internal snapshots",
-          node.spec().name));
-    }
-    return complain("Failed to load snapshot: Can't find snapshot");
-  }
 
   bool check_bitmaps() const {
     if (options_.bitmaps == ConvertOptions::Bitmaps::kDrop) return true;

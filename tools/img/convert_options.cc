@@ -176,22 +176,11 @@ class Reader {
     return rate.has_value();
   }
 
-  /// An ID or a name; in the long form the two in one list.
   bool read_snapshot() {
     const auto text = arguments_.value(kSnapshotRow.name);
     if (!text) return true;
-    options_.snapshot = std::string(*text);
-    if (!text->starts_with("snapshot.")) return true;
-    Result<OptionDict> list = OptionDict::parse_key_value(*text);
-    if (!list) return complain(peer_text(list.error()));
-    const auto id = list->take_text("snapshot.id");
-    const auto name = list->take_text("snapshot.name");
-    if (!list->empty()) {
-      complain(fmt::format("Invalid parameter '{}'", list->entries().front().first));
-      return complain(fmt::format("Failed in parsing snapshot param '{}'", *text));
-    }
-    options_.snapshot = id ? *id : name.value_or("");
-    return true;
+    options_.snapshot = snapshot_argument(program_, *text);
+    return options_.snapshot.has_value();
   }
 
   bool check_lists() {

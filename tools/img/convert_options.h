@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tools/common/arguments.h"
+#include "tools/common/snapshot_argument.h"
 #include "tools/img/copy_engine.h"
 
 namespace ashlar::tools {
@@ -22,7 +23,7 @@ struct ConvertOptions {
   std::optional<std::string> backing_format;
   std::string source_cache = "writeback";
   std::string target_cache = "unsafe";
-  std::optional<std::string> snapshot;  ///< ID or name
+  std::optional<SnapshotArgument> snapshot;
   CopySettings copy;
   enum class Target : uint8_t { kCreated, kExisting, kExistingByOptions } how = Target::kCreated;
   enum class Contents : uint8_t { kUnknown, kZeroes } contents = Contents::kUnknown;

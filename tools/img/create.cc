@@ -1,6 +1,7 @@
 // img create: makes a new image, empty or on top of a backing image.
 #include <fmt/format.h>
 
+#include <fstream>
 #include <string>
 
 #include "tools/common/create_options.h"
@@ -65,13 +66,22 @@ class Creation {
           fmt::format("The image size is too large for file format '{}'", table_.format().name));
       return kFailure;
     }
-    return created || complain(created.error()) ? kSuccess : kFailure;
+    if (created) return kSuccess;
+    complain(created.error());
+    if (created.error().reason().starts_with("file-preallocation")) leave_empty_file();
+    return kFailure;
   }
 
  private:
   static Task<Result<void>> create_task(Creation& self) {
     co_return co_await self.session_.graph().create_image(
         self.filename_, std::string(self.table_.format().name), self.options_);
+  }
+
+  /// Scripts find the name taken after a kind of preallocation that files do not have.
+  void leave_empty_file() const {
+    const bool plain = filename_.find(':') == std::string::npos;
+    if (plain) std::ofstream(filename_, std::ios::app);
   }
 
   bool complain(std::string_view text) const {

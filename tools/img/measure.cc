@@ -8,6 +8,7 @@
 #include "tools/common/json_writer.h"
 #include "tools/common/peer_text.h"
 #include "tools/common/size_text.h"
+#include "tools/common/snapshot_argument.h"
 #include "tools/img/img.h"
 
 namespace ashlar::tools {
@@ -104,6 +105,7 @@ int failed(const Program& program, std::string_view message) {
 struct Subject {
   std::optional<uint64_t> size;
   std::optional<ImageRequest> image;
+  std::optional<SnapshotArgument> snapshot;
 };
 
 std::optional<Subject> subject_of(Program& program, const Arguments& arguments) {
@@ -131,6 +133,10 @@ std::optional<Subject> subject_of(Program& program, const Arguments& arguments) 
   } else {
     subject.image = image_request(program, arguments, operands[0]);
     if (!subject.image) return std::nullopt;
+    if (const auto snapshot = arguments.value(kSnapshotRow.name)) {
+      subject.snapshot = snapshot_argument(program, *snapshot);
+      if (!subject.snapshot) return std::nullopt;
+    }
   }
   return subject;
 }
@@ -158,7 +164,11 @@ Result<Measurement> measure(Session& session, const Subject& subject, MeasureTas
     SizeSource source(align_up(*subject.size, kSizeUnit));
     return session.wait(measure_task(how, source, std::move(options)));
   }
-  const BackendRef backend = open_backend(session, *subject.image, Permission::kConsistentRead);
+  ImageRequest image = *subject.image;
+  if (subject.snapshot && !select_snapshot(session, image, *subject.snapshot)) {
+    return fail(ErrorCode::kCancelled, "");  // told already
+  }
+  const BackendRef backend = open_backend(session, image, Permission::kConsistentRead);
   if (!backend) return fail(ErrorCode::kCancelled, "");  // told already
   const Result<uint64_t> size = backend->size();
   if (!size) return fail(size.error());
@@ -170,9 +180,6 @@ int run(Program& program, const Arguments& arguments) {
   const auto form = output_form(program, arguments);
   const auto subject = form ? subject_of(program, arguments) : std::nullopt;
   if (!subject) return kFailure;
-  if (arguments.has(kSnapshotRow.name)) {
-    return failed(program, "-l: reading a snapshot is not part of this build");
-  }
   const StartedSession started = start_session(program, arguments);
   if (!started.session) return started.status;
   Session& session = *started.session;

@@ -75,6 +75,21 @@ std::optional<AlignedBuffer> data_to_write(Shell& shell, const OptionLetters& le
   return memory;
 }
 
+/// Compressed data goes only where nothing is: users of this tool count on the refusal.
+Task<Result<void>> check_room_for_compressed(Backend& image, ByteRange range) {
+  while (!range.empty()) {
+    const Result<Extent> extent = co_await image.status(range, 1);
+    if (!extent) co_return fail(extent.error());
+    if (extent->data || extent->compressed || extent->offset) {
+      co_return fail(
+          ErrorCode::kIo,
+          fmt::format("there is data at 0x{:x} already: it is not compressed", range.offset));
+    }
+    range = range.after(std::min(range.length, std::max<uint64_t>(extent->length, 1)));
+  }
+  co_return ok();
+}
+
 Result<void> write_with(Shell& shell, const OptionLetters& letters, ByteRange range,
                         const AlignedBuffer& memory) {
   if (letters.has('z')) {
@@ -86,6 +101,10 @@ Result<void> write_with(Shell& shell, const OptionLetters& letters, ByteRange ra
   }
   // The area for machine states: no format of this build gives access to it.
   if (letters.has('b')) return fail(ErrorCode::kUnsupported, "no area for machine states");
+  if (letters.has('c')) {
+    const Result<void> free = shell.wait(check_room_for_compressed(shell.image(), range));
+    if (!free) return free;
+  }
   WriteFlags flags;
   flags.fua = letters.has('f');
   flags.compressed = letters.has('c');

@@ -83,9 +83,6 @@ int access_flags(const OpenFlags& flags) {
 Result<Descriptor> open_for_requests(const std::string& path, Flavor flavor,
                                      const OpenFlags& flags) {
   Opened opened = open_path(path, access_flags(flags));
-  if (opened.os_error == EISDIR) {  // of writing; reading it is refused below
-    opened = open_path(path, O_RDONLY);
-  }
   if (!opened.descriptor) return fail(direct_error(opened.os_error, path, flags));
   if (Result<void> right = check_kind(opened.descriptor, path, flavor); !right) {
     return fail(right.error());

@@ -3,6 +3,7 @@
 #include "formats/qcow2/check.h"
 #include "formats/qcow2/describe.h"
 #include "formats/qcow2/image.h"
+#include "formats/qcow2/snapshot_view.h"
 
 namespace ashlar::qcow2 {
 
@@ -45,6 +46,10 @@ Task<Result<std::unique_ptr<Driver>>> Image::open(OpenContext& context) {
     co_return fail(Error(ErrorCode::kUnsupported, "the image is encrypted, which is not supported")
                        .because("qcow2-encryption"));
   }
+  if (selects_snapshot(*options) && (!flags.read_only || flags.checking)) {
+    co_return fail(Error(ErrorCode::kReadOnly, "snapshots inside an image can only be read")
+                       .because("qcow2-snapshot-read-only"));
+  }
   Result<Child*> data_file = co_await open_data_file(context, *header);
   if (!data_file) co_return fail(data_file.error());
   Parts parts{std::move(*header), std::move(*options), **file, *data_file, context.host(), flags};
@@ -70,6 +75,10 @@ Task<Result<void>> Image::load() {
   Result<ImageInfo> info = co_await read_description(header_, file_, purpose_of(flags_));
   if (!info) co_return fail(info.error());
   description_ = std::move(*info);
+  if (selects_snapshot(options_)) {
+    if (auto chosen = co_await view_snapshot(file_, header_, options_); !chosen) co_return chosen;
+    size_.store(header_.virtual_size());
+  }
   if (flags_.metadata_only && flags_.read_only) {
     // Nothing will be looked up: an image with a huge table is described as fast as any other.
     co_return ok();

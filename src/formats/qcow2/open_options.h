@@ -25,6 +25,8 @@ struct OpenOptions {
   std::optional<uint64_t> l2_cache_entry_size;
   std::optional<uint64_t> refcount_cache_size;
   std::optional<uint64_t> cache_clean_interval;
+  std::optional<std::string> snapshot_id;
+  std::optional<std::string> snapshot_name;
 
   static constexpr auto table() {
     return std::array{
@@ -47,6 +49,10 @@ struct OpenOptions {
                "4M"),
         number_option("cache-clean-interval", &OpenOptions::cache_clean_interval,
                       "accepted for compatibility: memory is bounded by the sizes above", "600"),
+        option("snapshot-id", &OpenOptions::snapshot_id,
+               "show the internal snapshot with this ID, read-only"),
+        option("snapshot-name", &OpenOptions::snapshot_name,
+               "show the first internal snapshot with this name, read-only"),
     };
   }
 };

@@ -1,5 +1,6 @@
 // Reopening: between read-only and writable, and with other options. Requests are drained.
 #include "formats/qcow2/image.h"
+#include "formats/qcow2/snapshot_view.h"
 
 namespace ashlar::qcow2 {
 
@@ -29,6 +30,13 @@ Task<Result<std::unique_ptr<PreparedReopen>>> Image::prepare_reopen(OptionDict& 
                                                                     const OpenFlags& flags) {
   Result<OpenOptions> parsed = take_options<OpenOptions>(options);
   if (!parsed) co_return fail(parsed.error());
+  const bool same_view = parsed->snapshot_id == options_.snapshot_id &&
+                         parsed->snapshot_name == options_.snapshot_name;
+  if (!same_view || (selects_snapshot(*parsed) && !flags.read_only)) {
+    co_return fail(
+        Error(ErrorCode::kUnsupported, "which snapshot is shown cannot be changed by reopening")
+            .because("qcow2-snapshot-reopen"));
+  }
   auto prepared = std::make_unique<Reopening>(*this, std::move(*parsed), flags);
   if (flags_.read_only && !flags.read_only) {
     Result<void> usable = check_purpose(header_, Purpose::kWrite, file_.size());
