@@ -28,6 +28,7 @@ ashlar_require_module(libssl libssl-dev)
 ashlar_require_module(uuid uuid-dev)
 ashlar_require_module(libxxhash libxxhash-dev)
 ashlar_require_module(fmt libfmt-dev)
+ashlar_require_module(fuse3 libfuse3-dev)
 
 find_package(nlohmann_json QUIET)
 if(NOT nlohmann_json_FOUND)

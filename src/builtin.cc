@@ -6,6 +6,7 @@
 #include "drivers/file/file.h"
 #include "drivers/memory/memory.h"
 #include "drivers/null/null.h"
+#include "exports/fuse/fuse.h"
 #include "formats/qcow2/qcow2.h"
 #include "formats/raw/raw.h"
 
@@ -20,7 +21,7 @@ std::span<const DriverSpec* const> builtin_drivers() {
 }
 
 std::span<const ExportSpec* const> builtin_exports() {
-  static constexpr std::array<const ExportSpec*, 0> list{};
+  static constexpr std::array<const ExportSpec*, 1> list{&fuse_export};
   return list;
 }
 

@@ -18,11 +18,18 @@ constexpr PeerWords kWords[] = {
     {"option-number", "Parameter '{0}' expects a number"},
     {"option-range", "Value '{1}' is too large for parameter '{0}'"},
     {"option-choice", "Parameter '{0}' does not accept value '{1}'"},
+    {"option-missing", "Parameter '{0}' is missing"},
     {"json-syntax", "JSON parse error, invalid text at position {0}"},
     {"json-end", "JSON parse error, premature EOI"},
     {"json-duplicate-key", "JSON parse error, duplicate key"},
     {"json-not-object", "Invalid JSON object given"},
     {"json-name", "Could not parse the JSON options: {cause}"},
+
+    // Exports.
+    {"fuse-mountpoint", "Failed to stat '{0}': {errno}"},
+    {"fuse-mountpoint-kind", "'{0}' is not a regular file"},
+    {"fuse-mountpoint-busy", "There already is a FUSE export on '{0}'"},
+    {"fuse-mount", "Failed to mount FUSE session to export"},
 
     // The graph.
     {"driver-unknown", "Unknown driver '{0}'"},
