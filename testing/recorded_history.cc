@@ -38,6 +38,7 @@ uint64_t RecordedHistory::Plan::largest_size() const {
 
 std::string RecordedHistory::Plan::describe() const {
   std::vector<std::string> names;
+  names.reserve(operations.size());
   for (const BlockOperation& operation : operations) names.push_back(operation.describe());
   return fmt::format("{}; {} loops, {} in flight, seed {:#x}, \"{}\": {}", shape.describe(),
                      setup.loops, depth, setup.seed, setup.format_options, fmt::join(names, ", "));

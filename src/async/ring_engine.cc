@@ -227,6 +227,7 @@ void RingEngine::complete(uint64_t user_data, int result, PostedQueue& finished)
     wake_armed_ = false;
     return;
   }
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): the ring carries pointers as numbers
   auto& operation = *reinterpret_cast<IoOperation*>(user_data);
   if (!ending_) {
     if (operation.polling && result >= 0) {

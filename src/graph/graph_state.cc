@@ -206,6 +206,7 @@ RootUser* GraphState::find_user(std::string_view name) const noexcept {
 
 std::vector<RootUser*> GraphState::users() const {
   std::vector<RootUser*> all;
+  all.reserve(users_.size());
   for (const auto& user : users_) all.push_back(user.get());
   return all;
 }

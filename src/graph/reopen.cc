@@ -153,6 +153,7 @@ Result<void> ReopenPlan::spread() {
 
 std::vector<GraphNode*> ReopenPlan::nodes() const {
   std::vector<GraphNode*> all;
+  all.reserve(plan_.size());
   for (const auto& entry : plan_) all.push_back(&entry->node());
   return all;
 }

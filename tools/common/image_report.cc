@@ -87,7 +87,8 @@ void append_actual_size(std::string& text, const ImageReport& report, unsigned i
 /// Nodes below the image itself, each with its path of edges.
 void append_children(std::string& text, const ImageReport& report, const std::string& path) {
   for (const auto& [edge, child] : report.children) {
-    const std::string here = path + "/" + edge;
+    std::string here = path;
+    here.append("/").append(edge);
     const bool storage = child.kind == NodeKind::kStorage;
     text +=
         fmt::format("Child node '{}':\n    filename: {}\n    {}: {}\n    {}: {}\n", here,

@@ -126,7 +126,8 @@ class Conversion {
     rules.unit = has_clusters ? std::max(info.cluster_size, kPage) : kPage;
     // Compressed clusters are written whole; others can be written bit by bit.
     if (!options_.compressed()) rules.unit = std::min(rules.unit, kPiece);
-    rules.piece = std::max(kPiece, rules.unit);
+    // Each compressed cluster is written by itself, so that many are compressed side by side.
+    rules.piece = options_.compressed() ? rules.unit : std::max(kPiece, rules.unit);
     if (target_.is_overlay()) {
       rules.layers = layers_to_copy(source_node(), target_.node());
       const Node* below = target_.node().backing();
@@ -147,7 +148,11 @@ class Conversion {
       settings.zero_block = std::max<uint64_t>(settings.zero_block, granule);
     }
     // Only formats that find room for data as it comes have a layout to keep.
-    if (info.cluster_size == 0 || options_.compressed()) settings.order = CopySettings::Order::kAny;
+    using Order = CopySettings::Order;
+    if (info.cluster_size == 0) settings.order = Order::kAny;
+    if (settings.order == Order::kSource && options_.compressed()) {
+      settings.order = Order::kSourceStarts;
+    }
     return settings;
   }
 

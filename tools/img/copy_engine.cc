@@ -65,15 +65,25 @@ Task<void> CopyEngine::copy(const CopyPiece& piece, std::span<std::byte> buffer)
     if (offload_ != nullptr) to_write = !co_await offload_->copy(range);
     if (to_write) to_write = co_await read(range, bytes);
   }
-  // One write at a time: rooms that formats find depend on what has been written before.
-  const bool ordered = settings_.order == CopySettings::Order::kSource;
-  if (ordered) co_await turns_.wait_for(piece.turn);
+  Task<void> step;
   if (zero) {
-    co_await zero_run(range);
+    step = zero_run(range);
   } else if (to_write) {
-    co_await write(range, bytes);
+    step = write(range, bytes);
   }
-  if (ordered) turns_.pass();
+  co_await in_turn(piece.turn, std::move(step));
+}
+
+/// Runs `step`, if there is one, in its turn: rooms that formats find depend on what has been
+/// written before.
+Task<void> CopyEngine::in_turn(uint64_t turn, Task<void> step) {
+  using Order = CopySettings::Order;
+  if (settings_.order != Order::kAny) co_await turns_.wait_for(turn);
+  Scope started;
+  if (step.valid()) started.spawn(std::move(step));
+  if (settings_.order == Order::kSourceStarts) turns_.pass();
+  co_await started.join();
+  if (settings_.order == Order::kSource) turns_.pass();
 }
 
 Task<bool> CopyEngine::read(ByteRange range, std::span<std::byte> into) {

@@ -6,10 +6,10 @@
 #include <optional>
 
 #include "ashlar/loop.h"
+#include "async/turns.h"
 #include "tools/img/copy_offload.h"
 #include "tools/img/copy_plan.h"
 #include "tools/img/rate_limit.h"
-#include "tools/img/turns.h"
 
 namespace ashlar::tools {
 
@@ -18,8 +18,9 @@ struct CopySettings {
   unsigned workers = 8;      ///< pieces in flight, over all loops
   size_t zero_block = 4096;  ///< runs of zeroes shorter than that are data; 0: all is data
   enum class Store : uint8_t { kPlain, kCompressed } store = Store::kPlain;
-  /// In the source's order, so that the target's layout depends on nothing else.
-  enum class Order : uint8_t { kSource, kAny } order = Order::kSource;
+  /// So that the target's layout depends on nothing but the source, writes follow each other in its
+  /// order; where the target keeps to the order in which they start, they only start in it.
+  enum class Order : uint8_t { kSource, kSourceStarts, kAny } order = Order::kSource;
   enum class ReadErrors : uint8_t { kFail, kZeroes } read_errors = ReadErrors::kFail;
   uint64_t bytes_per_second = 0;  ///< 0: no limit
 };
@@ -62,6 +63,7 @@ class CopyEngine {
   Task<void> run_here(unsigned workers);
   Task<void> work();
   Task<void> copy(const CopyPiece& piece, std::span<std::byte> buffer);
+  Task<void> in_turn(uint64_t turn, Task<void> step);
   Task<bool> read(ByteRange range, std::span<std::byte> into);
   Task<void> read_sectors(ByteRange range, std::span<std::byte> into);
   Task<void> write(ByteRange range, std::span<const std::byte> bytes);

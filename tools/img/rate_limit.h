@@ -21,7 +21,7 @@ class RateLimit {
   Task<void> take(uint64_t bytes) {
     constexpr double kNsPerSecond = 1e9;
     const uint64_t now = Loop::current().now_ns();
-    uint64_t start = now;
+    uint64_t start = 0;
     {
       const std::lock_guard lock(lock_);
       start = std::max(now, next_ns_);

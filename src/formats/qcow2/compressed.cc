@@ -1,6 +1,7 @@
 // Compressed clusters: reading with a small cache, writing packed one behind the other.
 #include <algorithm>
 
+#include "async/on_loop.h"
 #include "formats/qcow2/image.h"
 
 namespace ashlar::qcow2 {
@@ -31,14 +32,10 @@ Task<Result<void>> Image::read_encoded(Encoded where, ByteRange guest, MutableBu
   co_return ok();
 }
 
+/// Room is given in the order in which writes start, so that the layout does not depend on how long
+/// compressing takes.
 Task<Result<void>> Image::write_encoded(ByteRange guest, ConstBuffers from) {
-  if (Result<void> allowed = co_await begin_writing(); !allowed) co_return allowed;
-  if (data_file_ != nullptr) {
-    co_return fail(Error(ErrorCode::kUnsupported,
-                         "images with an external data file hold no compressed clusters")
-                       .because("compression-unsupported"));
-  }
-  if (Result<void> limited = co_await limit_dirty(); !limited) co_return limited;
+  const uint64_t turn = encoded_started_.fetch_add(1, std::memory_order_relaxed);
   std::vector<std::byte> padded;
   std::span<const std::byte> plain;
   if (from.contiguous() && from.size() == cluster_size()) {
@@ -49,24 +46,51 @@ Task<Result<void>> Image::write_encoded(ByteRange guest, ConstBuffers from) {
     plain = padded;
   }
   std::vector<std::byte> encoded(cluster_size());
-  const size_t length = codec_->compress(plain, encoded);
-  if (length == 0) co_return co_await write_uncompressed(guest, plain);
+  const Result<size_t> length = co_await encode(plain, encoded);
 
-  CompressedRoom room;
-  {
-    EpochDomain::Ticket inside = host_.requests().enter();
-    Mutex::Guard guard = co_await metadata_.lock();
-    Result<void> ready = co_await ensure_table(cluster_of(guest.offset));
-    if (!ready) co_return ready;
-    Result<CompressedRoom> found = co_await allocate_compressed(length);
-    if (!found) co_return fail(found.error());
-    room = *found;
+  co_await encoded_turns_.wait_for(turn);
+  if (!length || *length == 0) {
+    Result<void> written = ok();
+    if (length) {
+      written = co_await write_uncompressed(guest, plain);
+    } else {
+      written = fail(length.error());
+    }
+    encoded_turns_.pass();
+    co_return written;
   }
-  const ConstBuffers bytes(encoded.data(), length);
-  Result<void> written = co_await file_.write({room.offset, length}, bytes, {});
+  const Result<CompressedRoom> room = co_await room_for(guest, *length);
+  encoded_turns_.pass();
+  if (!room) co_return fail(room.error());
+
+  const ConstBuffers bytes(encoded.data(), *length);
+  Result<void> written = co_await file_.write({room->offset, *length}, bytes, {});
   // On failure the bytes stay counted: their clusters are shared with neighbours. A leak at worst.
   if (!written) co_return written;
-  co_return co_await commit_compressed(guest.offset, room);
+  co_return co_await commit_compressed(guest.offset, *room);
+}
+
+/// How many bytes of `into` one cluster takes encoded; 0: store it as it is. On a worker: a loop
+/// that compresses would hold up everything else on it, and those who wait for a lock held there.
+Task<Result<size_t>> Image::encode(std::span<const std::byte> plain, std::span<std::byte> into) {
+  if (Result<void> allowed = co_await begin_writing(); !allowed) co_return fail(allowed.error());
+  if (data_file_ != nullptr) {
+    co_return fail(Error(ErrorCode::kUnsupported,
+                         "images with an external data file hold no compressed clusters")
+                       .because("compression-unsupported"));
+  }
+  if (Result<void> limited = co_await limit_dirty(); !limited) co_return fail(limited.error());
+  auto work = [this, plain, into] { return codec_->compress(plain, into); };
+  OnWorker compressed(std::move(work));
+  co_return co_await compressed;
+}
+
+Task<Result<Image::CompressedRoom>> Image::room_for(ByteRange guest, uint64_t length) {
+  EpochDomain::Ticket inside = host_.requests().enter();
+  Mutex::Guard guard = co_await metadata_.lock();
+  Result<void> ready = co_await ensure_table(cluster_of(guest.offset));
+  if (!ready) co_return fail(ready.error());
+  co_return co_await allocate_compressed(length);
 }
 
 /// What does not get smaller is stored as it is. Room that is there already comes in parts.

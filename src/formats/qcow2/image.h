@@ -12,6 +12,7 @@
 
 #include "ashlar/driver.h"
 #include "async/sync.h"
+#include "async/turns.h"
 #include "formats/qcow2/compression.h"
 #include "formats/qcow2/decoded_cache.h"
 #include "formats/qcow2/header.h"
@@ -137,6 +138,8 @@ class Image final : public FormatDriver {
     uint64_t offset = 0;
     uint64_t length = 0;
   };
+  Task<Result<size_t>> encode(std::span<const std::byte> plain, std::span<std::byte> into);
+  Task<Result<CompressedRoom>> room_for(ByteRange guest, uint64_t length);
   Task<Result<CompressedRoom>> allocate_compressed(uint64_t length);
   Task<Result<void>> write_uncompressed(ByteRange guest, ConstBuffers from);
   Task<Result<void>> commit_compressed(uint64_t guest, CompressedRoom room);
@@ -198,6 +201,9 @@ class Image final : public FormatDriver {
   std::vector<Pending> limbo_;      // unmapped durably; in-flight requests may still know them
   bool header_uncertain_ = false;   // what a failed write of it left is not known
   uint64_t compressed_cursor_ = 0;  // next free byte of a partly used cluster; 0: none
+
+  std::atomic<uint64_t> encoded_started_{0};  // writes of compressed clusters, to give turns
+  Turns encoded_turns_;
 };
 
 }  // namespace ashlar::qcow2

@@ -237,6 +237,7 @@ std::vector<Refcounts::DirtyPart> Refcounts::take_dirty_parts() {
 
 std::vector<Refcounts::DirtyTableEntry> Refcounts::take_dirty_table() {
   std::vector<DirtyTableEntry> taken;
+  taken.reserve(dirty_table_.size());
   for (uint64_t index : dirty_table_) taken.push_back({index, table_[index]});
   dirty_table_.clear();
   return taken;

@@ -7,7 +7,7 @@
 
 #include "async/sync.h"
 
-namespace ashlar::tools {
+namespace ashlar {
 
 /// Turns 0, 1, 2 ... Each is waited for once, and passed on once, by whoever holds it.
 class Turns {
@@ -59,4 +59,4 @@ class Turns {
   Awaiter* waiting_ = nullptr;
 };
 
-}  // namespace ashlar::tools
+}  // namespace ashlar
