@@ -275,7 +275,9 @@ TEST_F(Fuse, ChangesMediaWhileClientsReadWithoutStandingStill) {
     std::vector<char> into(256 << 10);
     while (!done) {
       (void)::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-      (void)::pread(fd, into.data(), into.size(), (reads++ % 4) << 18);
+      // Whether it gives anything depends on the medium of the moment.
+      [[maybe_unused]] const ssize_t got =
+          ::pread(fd, into.data(), into.size(), (reads++ % 4) << 18);
     }
   });
   for (int i = 0; i < 100; ++i) {

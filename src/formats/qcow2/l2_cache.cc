@@ -28,6 +28,18 @@ ExtendedL2Entry L2Slice::entry(size_t index) const noexcept {
   }
 }
 
+size_t L2Slice::run_length(size_t index, uint64_t first, uint64_t step,
+                           size_t most) const noexcept {
+  if (stride_ != 1) return 0;
+  size_t count = 0;
+  for (uint64_t expected = first; count < most && index + count < word_count_; ++count) {
+    if (words_[index + count].load(std::memory_order_acquire) != expected) break;
+    if (((expected ^ first) & ~kOffsetMask) != 0) break;
+    expected += step;
+  }
+  return count;
+}
+
 void L2Slice::store(size_t index, ExtendedL2Entry entry) noexcept {
   if (stride_ == 1) {
     words_[index].store(entry.descriptor.raw, std::memory_order_release);

@@ -28,6 +28,9 @@ class L2Slice {
   size_t entries() const noexcept { return word_count_ / stride_; }
   /// Entry `index`; both words of an extended one belong together.
   ExtendedL2Entry entry(size_t index) const noexcept;
+  /// How many entries from `index` on are `first`, `first + step` ...: at most `most`, and as far
+  /// as the host offset in them does not overflow. 0 for extended entries.
+  size_t run_length(size_t index, uint64_t first, uint64_t step, size_t most) const noexcept;
   /// Some entry points into metadata: none of them may be written in place unchecked.
   bool suspicious() const noexcept { return suspicious_; }
 

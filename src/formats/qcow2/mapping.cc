@@ -27,6 +27,12 @@ bool continues(const Mapping& first, const Mapping& next) noexcept {
   return a->child == b.child && (a->child == nullptr || a->offset + first.length == b.offset);
 }
 
+/// Whether clusters of their own lie behind `mapping`.
+bool has_room(const Mapping& mapping) noexcept {
+  if (const auto* zero = std::get_if<ReadsZero>(&mapping.where)) return zero->child != nullptr;
+  return std::holds_alternative<InFile>(mapping.where);
+}
+
 }  // namespace
 
 std::optional<Mapping> Image::map_entry(const ExtendedL2Entry& entry, uint64_t guest,
@@ -88,9 +94,16 @@ Mapping Image::extend(const L2Slice& slice, ByteRange guest, Mapping first) cons
     const uint64_t at = guest.offset + first.length;
     const size_t index = l2_->index_in_slice(cluster_of(at));
     if (is_aligned(at, cluster_size()) && index == 0) break;
-    std::optional<Mapping> next = map_entry(slice.entry(index), at, slice.suspicious());
+    const ExtendedL2Entry entry = slice.entry(index);
+    std::optional<Mapping> next = map_entry(entry, at, slice.suspicious());
     if (!next || !continues(first, *next)) break;
     first.length += next->length;
+    if (first.length >= guest.length) break;
+    // Most runs are long and uniform: their entries need not be decoded one by one.
+    const uint64_t step = has_room(*next) ? cluster_size() : 0;
+    const uint64_t most = (guest.length - first.length + cluster_size() - 1) / cluster_size();
+    first.length +=
+        cluster_size() * slice.run_length(index + 1, entry.descriptor.raw + step, step, most);
   }
   return first;
 }
