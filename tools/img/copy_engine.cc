@@ -78,12 +78,24 @@ Task<void> CopyEngine::copy(const CopyPiece& piece, std::span<std::byte> buffer)
 /// written before.
 Task<void> CopyEngine::in_turn(uint64_t turn, Task<void> step) {
   using Order = CopySettings::Order;
-  if (settings_.order != Order::kAny) co_await turns_.wait_for(turn);
+  if (settings_.order == Order::kSource) {
+    // On one loop, while the others read: a turn that goes from loop to loop waits for each of them
+    // to get around to it.
+    OnLoop<void> there(Loop::current().runtime().control_loop(), alone(turn, std::move(step)));
+    co_await there;
+    co_return;
+  }
+  if (settings_.order == Order::kSourceStarts) co_await turns_.wait_for(turn);
   Scope started;
   if (step.valid()) started.spawn(std::move(step));
   if (settings_.order == Order::kSourceStarts) turns_.pass();
   co_await started.join();
-  if (settings_.order == Order::kSource) turns_.pass();
+}
+
+Task<void> CopyEngine::alone(uint64_t turn, Task<void> step) {
+  co_await turns_.wait_for(turn);
+  if (step.valid()) co_await step;
+  turns_.pass();
 }
 
 Task<bool> CopyEngine::read(ByteRange range, std::span<std::byte> into) {

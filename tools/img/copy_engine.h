@@ -64,6 +64,7 @@ class CopyEngine {
   Task<void> work();
   Task<void> copy(const CopyPiece& piece, std::span<std::byte> buffer);
   Task<void> in_turn(uint64_t turn, Task<void> step);
+  Task<void> alone(uint64_t turn, Task<void> step);
   Task<bool> read(ByteRange range, std::span<std::byte> into);
   Task<void> read_sectors(ByteRange range, std::span<std::byte> into);
   Task<void> write(ByteRange range, std::span<const std::byte> bytes);
