@@ -64,6 +64,8 @@ class SocketStream final : public Stream {
 
   std::string peer() const override { return peer_; }
 
+  OwnedDescriptor release() noexcept { return std::exchange(socket_, OwnedDescriptor()); }
+
  private:
   int64_t receive_at_once(msghdr& message) const {
     const ssize_t got = recvmsg(socket_.get(), &message, MSG_DONTWAIT);
@@ -80,7 +82,7 @@ class SocketStream final : public Stream {
     return Error::from_errno(os_error, fmt::format("{} \"{}\"", doing, peer_));
   }
 
-  const OwnedDescriptor socket_;
+  OwnedDescriptor socket_;
   const std::string peer_;
   bool more_expected_ = false;
   bool ended_ = false;
@@ -103,6 +105,11 @@ std::unique_ptr<Stream> make_socket_stream(OwnedDescriptor socket, const SocketA
   std::string name = peer.length == 0 ? std::string() : peer.describe();
   if (name.empty()) name = address.describe();
   return std::make_unique<SocketStream>(std::move(socket), std::move(name));
+}
+
+OwnedDescriptor take_socket(std::unique_ptr<Stream> stream) {
+  auto* plain = dynamic_cast<SocketStream*>(stream.get());
+  return plain == nullptr ? OwnedDescriptor() : plain->release();
 }
 
 }  // namespace ashlar
