@@ -6,6 +6,7 @@
 #include "tools/common/tool.h"
 #include "tools/img/img.h"
 #include "tools/io/io.h"
+#include "tools/storage_daemon/storage_daemon.h"
 
 namespace ashlar::tools {
 namespace {
@@ -14,7 +15,7 @@ constexpr Tool kTools[] = {
     {"img", "create, inspect and change disk images", run_img},
     {"io", "read and write images command by command", run_io},
     {"nbd", "serve images over NBD", run_unavailable_tool},
-    {"storage-daemon", "serve images under control of a monitor", run_unavailable_tool},
+    {"storage-daemon", "serve images under control of a monitor", run_storage_daemon},
 };
 
 void print_help(Program& program) {

@@ -48,6 +48,18 @@ constexpr PeerWords kWords[] = {
     {"node-read-only", "Block node is read-only"},
     {"resize-unsupported", "Image format driver does not support resize"},
 
+    // Exports.
+    {"option-missing", "Parameter '{0}' is missing"},
+    {"export-type", "Parameter 'type' does not accept value '{0}'"},
+    {"export-id", "Invalid block export id"},
+    {"export-exists", "Block export id '{0}' is already in use"},
+    {"export-node-not-found", "Cannot find device='' nor node-name='{0}'"},
+    {"export-not-found", "Export '{0}' is not found"},
+    {"export-in-use", "export '{0}' still in use"},
+    {"export-shutting-down", "export '{0}' is already shutting down"},
+    {"export-read-only", "Cannot export read-only node as writable"},
+    {"iothread-not-found", "iothread \"{0}\" not found"},
+
     // Files.
     {"raw-offset", "Offset ({0}) cannot be greater than size of the containing file ({1})"},
     {"raw-size",

@@ -1,0 +1,166 @@
+// The kinds of objects and how each is made.
+#include <fmt/format.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+
+#include "monitor/errors.h"
+#include "monitor/object_states.h"
+
+namespace ashlar::monitor {
+namespace {
+
+constexpr size_t kMaxSecret = 1 << 20;
+
+std::optional<std::string> text_of(const JsonInput& properties, const char* name) {
+  const auto found = properties.find(name);
+  if (found == properties.end()) return std::nullopt;
+  return found->get<std::string>();
+}
+
+Result<std::string> read_file(const std::string& name) {
+  std::ifstream file(name, std::ios::binary);
+  const auto failed = [&name](int error) {
+    return refuse(fmt::format("Unable to read {}: Failed to open file “{}”: {}", name, name,
+                              std::strerror(error)));
+  };
+  if (!file) return failed(errno);
+  std::string bytes(kMaxSecret + 1, '\0');
+  file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  bytes.resize(static_cast<size_t>(file.gcount()));
+  if (file.bad()) return failed(EIO);
+  if (bytes.size() > kMaxSecret) return failed(EFBIG);
+  return bytes;
+}
+
+Result<std::string> decode_base64(std::string_view text) {
+  const auto invalid = [] { return refuse("Base64 data contains invalid characters"); };
+  std::string symbols;
+  for (const char c : text) {
+    if (c != '\n' && c != '\r' && c != ' ' && c != '\t') symbols += c;
+  }
+  const size_t letters = symbols.find_last_not_of('=') + 1;  // npos + 1 is 0
+  const size_t padding = (4 - letters % 4) % 4;
+  if (padding == 3) return invalid();
+  symbols.resize(letters);
+  if (symbols.find('=') != symbols.npos) return invalid();
+  symbols.append(padding, '=');
+  std::string bytes(symbols.size() / 4 * 3, '\0');
+  const int length = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
+                                     reinterpret_cast<const unsigned char*>(symbols.data()),
+                                     static_cast<int>(symbols.size()));
+  if (length < 0) return invalid();
+  bytes.resize(static_cast<size_t>(length) - padding);
+  return bytes;
+}
+
+/// AES-256 in CBC mode with the padding of PKCS 7.
+Result<std::string> decrypt(const std::string& key, const std::string& vector,
+                            const std::string& data) {
+  constexpr size_t kKeySize = 32;
+  constexpr size_t kBlockSize = 16;
+  if (key.size() != kKeySize) {
+    return refuse(fmt::format("Unexpected key length {}, expected {} bytes", key.size(), kKeySize));
+  }
+  if (vector.size() != kBlockSize) {
+    return refuse(fmt::format("IV should be {} bytes in length not {}", kBlockSize, vector.size()));
+  }
+  const auto bytes = [](const std::string& text) {
+    return reinterpret_cast<const unsigned char*>(text.data());
+  };
+  const std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)> context(
+      EVP_CIPHER_CTX_new(), EVP_CIPHER_CTX_free);
+  std::string plain(data.size() + kBlockSize, '\0');
+  auto* out = reinterpret_cast<unsigned char*>(plain.data());
+  int first = 0;
+  int last = 0;
+  const bool done = context != nullptr &&
+                    EVP_DecryptInit_ex(context.get(), EVP_aes_256_cbc(), nullptr, bytes(key),
+                                       bytes(vector)) == 1 &&
+                    EVP_DecryptUpdate(context.get(), out, &first, bytes(data),
+                                      static_cast<int>(data.size())) == 1 &&
+                    EVP_DecryptFinal_ex(context.get(), out + first, &last) == 1;
+  if (!done) return refuse("Incorrect number of padding bytes or wrong key of the secret");
+  plain.resize(static_cast<size_t>(first) + static_cast<size_t>(last));
+  return plain;
+}
+
+Result<std::string> decrypt_secret(const Objects& objects, const JsonInput& properties,
+                                   const std::string& data) {
+  const std::string key_id = *text_of(properties, "keyid");
+  const std::string* key = objects.secret(key_id);
+  if (key == nullptr) return refuse(fmt::format("No secret with id '{}'", key_id));
+  const std::optional<std::string> vector = text_of(properties, "iv");
+  if (!vector) return refuse("IV is required to decrypt secret");
+  Result<std::string> decoded = decode_base64(*vector);
+  if (!decoded) return decoded;
+  return decrypt(*key, *decoded, data);
+}
+
+Result<std::unique_ptr<ObjectState>> create_secret(Objects& objects, const JsonInput& properties) {
+  const std::optional<std::string> data = text_of(properties, "data");
+  const std::optional<std::string> file = text_of(properties, "file");
+  if (!data && !file) return refuse("Either 'file' or 'data' must be provided");
+  if (data && file) return refuse("'file' and 'data' are mutually exclusive");
+  Result<std::string> bytes = data ? Result<std::string>(*data) : read_file(*file);
+  const bool encrypted = properties.contains("keyid");
+  const bool base64 = text_of(properties, "format") == "base64";
+  // What is encrypted is in base64 itself, whatever the format of what is inside.
+  if (bytes && encrypted) {
+    bytes = decode_base64(*bytes);
+    if (bytes) bytes = decrypt_secret(objects, properties, *bytes);
+  }
+  if (bytes && base64) bytes = decode_base64(*bytes);
+  if (!bytes) return fail(bytes.error());
+  return std::make_unique<SecretState>(std::move(*bytes));
+}
+
+Result<std::unique_ptr<ObjectState>> create_iothread(Objects& objects, const JsonInput&) {
+  Loop* loop = objects.take_loop();
+  if (loop == nullptr) {
+    return refuse(fmt::format("There are {} iothreads already, which is the limit", kMaxLoops - 1));
+  }
+  return std::make_unique<IoThreadState>(objects, *loop);
+}
+
+constexpr ObjectProperty kSecretProperties[] = {
+    {"data", "str", "string"},
+    {"file", "str", "string"},
+    {"format", "(raw base64)", "QCryptoSecretFormat", "\"raw\""},
+    {"keyid", "str", "string"},
+    {"iv", "str", "string"},
+    {"loaded", "bool", "bool", "true"},
+};
+
+constexpr ObjectProperty kIoThreadProperties[] = {
+    {"aio-max-batch", "int", "int", "0"},    {"thread-pool-min", "int", "int", "0"},
+    {"thread-pool-max", "int", "int", "64"}, {"poll-max-ns", "int", "int", "32768"},
+    {"poll-grow", "int", "int", "0"},        {"poll-shrink", "int", "int", "0"},
+    {"poll-weight", "int", "int", "0"},
+};
+
+constexpr ObjectKind kKinds[] = {
+    {"iothread", "event-loop-base", kIoThreadProperties, create_iothread},
+    {"secret", "secret_common", kSecretProperties, create_secret},
+};
+
+}  // namespace
+
+SecretState::~SecretState() { OPENSSL_cleanse(bytes_.data(), bytes_.size()); }
+
+std::span<const ObjectKind> object_kinds() { return kKinds; }
+
+std::string_view throttle_limits_members() {
+  return "*iops-total:int, *iops-total-max:int, *iops-total-max-length:int, *iops-read:int, "
+         "*iops-read-max:int, *iops-read-max-length:int, *iops-write:int, *iops-write-max:int, "
+         "*iops-write-max-length:int, *bps-total:int, *bps-total-max:int, "
+         "*bps-total-max-length:int, *bps-read:int, *bps-read-max:int, *bps-read-max-length:int, "
+         "*bps-write:int, *bps-write-max:int, *bps-write-max-length:int, *iops-size:int";
+}
+
+}  // namespace ashlar::monitor

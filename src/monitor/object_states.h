@@ -1,0 +1,39 @@
+// What the kinds of objects hold.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "ashlar/loop.h"
+#include "monitor/objects.h"
+
+namespace ashlar::monitor {
+
+/// The bytes of a password or key, wiped at the end.
+class SecretState final : public ObjectState {
+ public:
+  explicit SecretState(std::string bytes) : bytes_(std::move(bytes)) {}
+  ~SecretState() override;
+  const std::string& bytes() const { return bytes_; }
+
+ private:
+  std::string bytes_;
+};
+
+/// A loop of the runtime, taken while the object exists. Its thread starts at first use.
+class IoThreadState final : public ObjectState {
+ public:
+  IoThreadState(Objects& objects, Loop& loop) : objects_(objects), loop_(loop) {}
+  ~IoThreadState() override { objects_.return_loop(loop_); }
+  Loop& loop() const { return loop_; }
+
+ private:
+  Objects& objects_;
+  Loop& loop_;
+};
+
+/// The members of a throttle group's limits, as Types reads them.
+std::string_view throttle_limits_members();
+
+}  // namespace ashlar::monitor

@@ -1,0 +1,105 @@
+// The table of objects by name.
+#include "monitor/objects.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "monitor/errors.h"
+#include "monitor/object_states.h"
+
+namespace ashlar::monitor {
+namespace {
+
+bool is_identifier(std::string_view id) {
+  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  if (id.empty() || !is_letter(id[0])) return false;
+  return std::ranges::all_of(id, [is_letter](char c) {
+    return is_letter(c) || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
+  });
+}
+
+const ObjectKind* find_kind(std::string_view name) {
+  const auto kinds = object_kinds();
+  const auto found = std::ranges::find(kinds, name, &ObjectKind::name);
+  return found == kinds.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+void define_object_types(Types& types) {
+  types.define_object("ThrottleLimits", throttle_limits_members());
+  types.define_object("AuthzRule", "match:str, policy:(deny allow), *format:(exact glob)");
+  std::vector<std::string> names;
+  for (const ObjectKind& kind : object_kinds()) names.emplace_back(kind.name);
+  types.define_enum("ObjectType", std::move(names));
+  Type& options = types.define_object("ObjectOptions", "qom-type:ObjectType, id:str");
+  options.tag = "qom-type";
+  for (const ObjectKind& kind : object_kinds()) {
+    std::vector<Member> members;
+    for (const ObjectProperty& property : kind.properties) {
+      const bool required = property.need == ObjectProperty::Need::kRequired;
+      members.push_back({std::string(property.name), &types.type(property.type),
+                         required ? Member::Need::kRequired : Member::Need::kOptional});
+    }
+    const std::string name = "ObjectOptions/" + std::string(kind.name);
+    options.cases[std::string(kind.name)] = &types.define_object(name, std::move(members));
+  }
+}
+
+Objects::Objects(Runtime& runtime) : runtime_(runtime), loop_taken_(runtime.loop_count(), false) {
+  loop_taken_[0] = true;  // the control loop is nobody's
+}
+
+Objects::~Objects() = default;
+
+Result<void> Objects::add(JsonInput options) {
+  const std::string id = options["id"].get<std::string>();
+  const ObjectKind* kind = find_kind(options["qom-type"].get<std::string>());
+  if (!is_identifier(id)) return refuse("Parameter 'id' expects an identifier");
+  if (objects_.contains(id)) {
+    return refuse(
+        fmt::format("attempt to add duplicate property '{}' to object (type 'container')", id));
+  }
+  options.erase("id");
+  options.erase("qom-type");
+  Result<std::unique_ptr<ObjectState>> state = kind->create(*this, options);
+  if (!state) return fail(state.error());
+  objects_[id] = {kind, std::move(options), std::move(*state)};
+  return ok();
+}
+
+Result<void> Objects::remove(std::string_view id) {
+  const auto found = objects_.find(id);
+  if (found == objects_.end()) return refuse(fmt::format("object '{}' not found", id));
+  objects_.erase(found);
+  return ok();
+}
+
+const Objects::Object* Objects::find(std::string_view id) const {
+  const auto found = objects_.find(id);
+  return found == objects_.end() ? nullptr : &found->second;
+}
+
+const std::string* Objects::secret(std::string_view id) const {
+  const Object* object = find(id);
+  if (object == nullptr) return nullptr;
+  const auto* state = dynamic_cast<const SecretState*>(object->state.get());
+  return state == nullptr ? nullptr : &state->bytes();
+}
+
+Loop* Objects::iothread(std::string_view id) const {
+  const Object* object = find(id);
+  if (object == nullptr) return nullptr;
+  const auto* state = dynamic_cast<const IoThreadState*>(object->state.get());
+  return state == nullptr ? nullptr : &state->loop();
+}
+
+Loop* Objects::take_loop() {
+  const auto free = std::ranges::find(loop_taken_, false);
+  if (free == loop_taken_.end()) return nullptr;
+  *free = true;
+  return &runtime_.loop(static_cast<unsigned>(free - loop_taken_.begin()));
+}
+
+}  // namespace ashlar::monitor

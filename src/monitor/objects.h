@@ -1,0 +1,84 @@
+// The user's objects: secrets, I/O threads and what else object-add makes.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ashlar/error.h"
+#include "ashlar/loop.h"
+#include "monitor/json.h"
+#include "monitor/types.h"
+
+namespace ashlar::monitor {
+
+class Objects;
+
+/// What an object is besides its properties.
+class ObjectState {
+ public:
+  virtual ~ObjectState() = default;
+};
+
+/// One property of a kind of objects.
+struct ObjectProperty {
+  std::string_view name;
+  std::string_view type;      ///< as Types reads it
+  std::string_view qom_type;  ///< as qom-list shows it
+  /// JSON text of what it is when it was not given; empty: not shown.
+  std::string_view default_value{};
+  enum class Need : uint8_t { kRequired, kOptional } need = Need::kOptional;
+};
+
+/// One kind of objects.
+struct ObjectKind {
+  std::string_view name;
+  std::string_view parent;  ///< in qom-list-types
+  std::span<const ObjectProperty> properties;
+  Result<std::unique_ptr<ObjectState>> (*create)(Objects& objects, const JsonInput& properties);
+};
+std::span<const ObjectKind> object_kinds();
+
+/// Defines "ObjectOptions" and "ObjectType".
+void define_object_types(Types& types);
+
+/// Control loop only.
+class Objects {
+ public:
+  explicit Objects(Runtime& runtime);
+  Objects(const Objects&) = delete;
+  ~Objects();
+
+  /// `options`: "qom-type", "id" and the properties, checked.
+  Result<void> add(JsonInput options);
+  /// Errors: unknown, or in use.
+  Result<void> remove(std::string_view id);
+
+  /// The bytes of a secret; null when there is none of that name.
+  const std::string* secret(std::string_view id) const;
+  /// The loop of an iothread; null when there is none of that name.
+  Loop* iothread(std::string_view id) const;
+
+  struct Object {
+    const ObjectKind* kind = nullptr;
+    JsonInput properties;
+    std::unique_ptr<ObjectState> state;
+  };
+  const Object* find(std::string_view id) const;
+  const std::map<std::string, Object, std::less<>>& all() const { return objects_; }
+
+  /// A loop that no iothread has; null when all are taken.
+  Loop* take_loop();
+  void return_loop(Loop& loop) { loop_taken_[loop.index()] = false; }
+
+ private:
+  Runtime& runtime_;
+  std::vector<bool> loop_taken_;
+  std::map<std::string, Object, std::less<>> objects_;
+};
+
+}  // namespace ashlar::monitor
