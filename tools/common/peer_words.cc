@@ -49,7 +49,6 @@ constexpr PeerWords kWords[] = {
     {"resize-unsupported", "Image format driver does not support resize"},
 
     // Exports.
-    {"option-missing", "Parameter '{0}' is missing"},
     {"export-type", "Parameter 'type' does not accept value '{0}'"},
     {"export-id", "Invalid block export id"},
     {"export-exists", "Block export id '{0}' is already in use"},
