@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "ashlar/bytes.h"
+#include "ashlar/credentials.h"
 #include "ashlar/error.h"
 #include "ashlar/image_info.h"
 #include "ashlar/mapping.h"
@@ -116,6 +117,8 @@ class OpenContext {
   virtual OptionDict& options() = 0;
   virtual const OpenFlags& flags() const = 0;
   virtual NodeHost& host() = 0;
+  /// The user's secrets and TLS credentials.
+  virtual const CredentialStore& credentials() const = 0;
   /// Opens the child described by options "name" (a node-name) or "name.*".
   /// Errors: kInvalidArgument when it is missing.
   virtual Task<Result<Child*>> open_child(std::string name, ChildRole role) = 0;

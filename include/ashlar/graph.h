@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "ashlar/backend.h"
+#include "ashlar/credentials.h"
 #include "ashlar/driver.h"
 #include "ashlar/error.h"
 #include "ashlar/loop.h"
@@ -48,6 +49,8 @@ class Graph {
     std::span<const DriverSpec* const> drivers;   ///< e.g. builtin_drivers()
     std::unique_ptr<ReferenceResolver> resolver;  ///< empty: refuse_references()
     GraphLimits limits{};
+    /// Secrets and TLS credentials for drivers; empty: no_credentials().
+    std::shared_ptr<const CredentialStore> credentials{};
   };
   Graph(Runtime& runtime, Options options);
   ~Graph();

@@ -29,7 +29,8 @@ GraphState::GraphState(Runtime& runtime, Graph::Options options)
     : runtime_(runtime),
       drivers_(options.drivers),
       resolver_(options.resolver ? std::move(options.resolver) : refuse_references()),
-      limits_(options.limits) {
+      limits_(options.limits),
+      credentials_(options.credentials ? std::move(options.credentials) : no_credentials()) {
   starter_.graph = this;
   starter_.run = [](Posted& work) noexcept {
     Starter& starter = static_cast<Starter&>(work);

@@ -28,6 +28,7 @@ class GraphState {
   Runtime& runtime() const noexcept { return runtime_; }
   const GraphLimits& limits() const noexcept { return limits_; }
   ReferenceResolver& resolver() const noexcept { return *resolver_; }
+  const CredentialStore& credentials() const noexcept { return *credentials_; }
   std::span<const DriverSpec* const> drivers() const noexcept { return drivers_; }
   const DriverSpec* find_driver(std::string_view name) const noexcept;
   /// Requests in flight in the whole graph. Any loop.
@@ -100,6 +101,7 @@ class GraphState {
   std::span<const DriverSpec* const> drivers_;
   std::unique_ptr<ReferenceResolver> resolver_;
   GraphLimits limits_;
+  std::shared_ptr<const CredentialStore> credentials_;
   EpochDomain requests_;
   std::mutex structure_;
   Mutex changes_;

@@ -23,6 +23,7 @@ class NodeOpenContext final : public OpenContext {
   OptionDict& options() override { return options_; }
   const OpenFlags& flags() const override { return node_.flags(); }
   NodeHost& host() override { return node_; }
+  const CredentialStore& credentials() const override { return session_.graph().credentials(); }
   Task<Result<Child*>> open_child(std::string name, ChildRole role) override;
   Task<Result<Child*>> open_reference(std::string name, ChildRole role,
                                       Reference reference) override;

@@ -1,5 +1,5 @@
 // Reading of --object: secrets in plain text, in base64, in files, or encrypted with another
-// secret.
+// secret; TLS credentials.
 #include "tools/common/objects.h"
 
 #include <fcntl.h>
@@ -7,9 +7,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <vector>
+
+#include "async/tls.h"
 
 namespace ashlar::tools {
 namespace {
@@ -103,9 +107,23 @@ Objects::~Objects() {
   for (auto& [id, bytes] : secrets_) ::explicit_bzero(bytes.data(), bytes.size());
 }
 
-const std::string* Objects::secret(std::string_view id) const {
+const std::string* Objects::find_secret(std::string_view id) const {
   const auto found = secrets_.find(id);
   return found == secrets_.end() ? nullptr : &found->second;
+}
+
+Result<std::string> Objects::secret(std::string_view id) const {
+  const std::string* found = find_secret(id);
+  if (found == nullptr) return fail(secret_not_found(id));
+  return *found;
+}
+
+Result<std::shared_ptr<const TlsCredentials>> Objects::tls_credentials(std::string_view id) const {
+  const auto found = tls_.find(id);
+  if (found != tls_.end()) return found->second;
+  if (find_secret(id) == nullptr) return fail(tls_credentials_not_found(id));
+  return fail(Error(ErrorCode::kInvalidArgument, fmt::format("\"{}\" is a secret", id))
+                  .because("tls-type", {std::string(id)}));
 }
 
 Result<void> Objects::add(std::string_view text) {
@@ -113,6 +131,7 @@ Result<void> Objects::add(std::string_view text) {
   if (!options) return fail(options.error());
   const std::optional<std::string> type = options->take_text("qom-type");
   if (!type) return invalid("Parameter 'qom-type' is missing");
+  if (!TlsSettings::describe(*type).empty()) return add_tls(*type, std::move(*options));
   if (*type != "secret") {
     return invalid(fmt::format("Parameter 'qom-type' does not accept value '{}'", *type));
   }
@@ -128,12 +147,7 @@ Result<void> Objects::add_secret(OptionDict options) {
     texts[at] = std::move(*taken);
   }
   auto& [id, data, file, format, key_id] = texts;
-  if (!id) return invalid("Parameter 'id' is missing");
-  if (!is_identifier(*id)) {
-    return invalid(
-        "Parameter 'id' expects an identifier\n"
-        "Identifiers consist of letters, digits, '-', '.', '_', starting with a letter.");
-  }
+  if (Result<void> right = check_id(id); !right) return right;
   const bool base64 = format == "base64";
   if (format && !base64 && *format != "raw") {
     return invalid(fmt::format("Parameter 'format' does not accept value '{}'", *format));
@@ -151,17 +165,50 @@ Result<void> Objects::add_secret(OptionDict options) {
     if (!checked) return checked;
   }
   if (!bytes) return fail(bytes.error());
-  if (secrets_.contains(*id)) {
-    return invalid(
-        fmt::format("attempt to add duplicate property '{}' to object (type 'container')", *id));
-  }
+  if (Result<void> unused = check_unused(*id); !unused) return unused;
   secrets_.emplace(std::move(*id), std::move(*bytes));
   return ok();
 }
 
+Result<void> Objects::add_tls(const std::string& type, OptionDict options) {
+  const std::optional<std::string> id = options.take_text("id");
+  if (Result<void> right = check_id(id); !right) return right;
+  Result<TlsSettings> settings = TlsSettings::take(type, options);
+  if (!settings) return fail(settings.error());
+  if (!options.empty()) {
+    return invalid(fmt::format("Parameter '{}' is unexpected", options.entries().front().first));
+  }
+  std::optional<std::string> password;
+  if (settings->password_id) {
+    Result<std::string> found = secret(*settings->password_id);
+    if (!found) return fail(found.error());
+    password = std::move(*found);
+  }
+  Result<std::shared_ptr<const TlsCredentials>> loaded = TlsCredentials::load(*settings, password);
+  if (password) ::explicit_bzero(password->data(), password->size());
+  if (!loaded) return fail(loaded.error());
+  if (Result<void> unused = check_unused(*id); !unused) return unused;
+  tls_.emplace(*id, std::move(*loaded));
+  return ok();
+}
+
+Result<void> Objects::check_id(const std::optional<std::string>& id) {
+  if (!id) return invalid("Parameter 'id' is missing");
+  if (is_identifier(*id)) return ok();
+  return invalid(
+      "Parameter 'id' expects an identifier\n"
+      "Identifiers consist of letters, digits, '-', '.', '_', starting with a letter.");
+}
+
+Result<void> Objects::check_unused(const std::string& id) const {
+  if (!secrets_.contains(id) && !tls_.contains(id)) return ok();
+  return invalid(
+      fmt::format("attempt to add duplicate property '{}' to object (type 'container')", id));
+}
+
 Result<void> Objects::check_encrypted(OptionDict& options, std::string_view key_id,
                                       std::string_view data) const {
-  const std::string* key = secret(key_id);
+  const std::string* key = find_secret(key_id);
   if (key == nullptr) return invalid(fmt::format("No secret with id '{}'", key_id));
   if (key->size() != kKeySize) {
     return invalid(fmt::format("Key should be {} bytes in length", kKeySize));
@@ -183,14 +230,34 @@ Result<void> Objects::check_encrypted(OptionDict& options, std::string_view key_
 }
 
 std::optional<std::string> object_help(std::string_view text) {
-  if (text == "help" || text == "?") return "List of user creatable objects:\n  secret\n";
-  if (text != "secret,help" && text != "secret,?") return std::nullopt;
-  return "secret options:\n"
-         "  data=<string>\n"
-         "  file=<string>\n"
-         "  format=<raw|base64>\n"
-         "  iv=<string>\n"
-         "  keyid=<string>\n";
+  if (text == "help" || text == "?") {
+    return "List of user creatable objects:\n"
+           "  secret\n  tls-creds-anon\n  tls-creds-psk\n  tls-creds-x509\n";
+  }
+  if (text == "secret,help" || text == "secret,?") {
+    return "secret options:\n"
+           "  data=<string>\n"
+           "  file=<string>\n"
+           "  format=<raw|base64>\n"
+           "  iv=<string>\n"
+           "  keyid=<string>\n";
+  }
+  const size_t comma = text.find(',');
+  if (comma == text.npos || (text.substr(comma) != ",help" && text.substr(comma) != ",?")) {
+    return std::nullopt;
+  }
+  std::vector<OptionDescription> rows = TlsSettings::describe(text.substr(0, comma));
+  if (rows.empty()) return std::nullopt;
+  std::ranges::sort(rows, {}, &OptionDescription::name);
+  std::string help = fmt::format("{} options:\n", text.substr(0, comma));
+  for (const OptionDescription& row : rows) {
+    const bool choice = row.type == OptionType::kChoice;
+    help += fmt::format("  {}=<{}>\n", row.name,
+                        choice                            ? "QCryptoTLSCredsEndpoint"
+                        : row.type == OptionType::kSwitch ? "bool"
+                                                          : "string");
+  }
+  return help;
 }
 
 }  // namespace ashlar::tools

@@ -1,39 +1,48 @@
-// What --object creates: secrets, that is passwords and keys by id.
+// What --object creates: secrets, that is passwords and keys by id, and TLS credentials.
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "ashlar/credentials.h"
 #include "ashlar/error.h"
 #include "ashlar/options.h"
 
 namespace ashlar::tools {
 
-/// The user's objects. Only secrets exist; their contents are wiped at the end.
-class Objects {
+/// The user's objects: secrets, whose contents are wiped at the end, and TLS credentials.
+class Objects final : public CredentialStore {
  public:
   Objects() = default;
   Objects(Objects&&) = default;
   Objects& operator=(Objects&&) = default;
-  ~Objects();
+  ~Objects() override;
 
   /// Creates what `--object text` describes: `secret,id=ID,data=TEXT` or `file=NAME`, with
   /// format=raw|base64; or the same as a JSON object. What is encrypted with another secret (keyid=
-  /// and iv=) is checked and then refused.
+  /// and iv=) is checked and then refused. Or `tls-creds-x509,id=ID,dir=FOLDER,...` and its kin.
   /// Errors carry the whole text for the user.
   Result<void> add(std::string_view text);
 
   /// The bytes of a secret; null when there is none.
-  const std::string* secret(std::string_view id) const;
+  const std::string* find_secret(std::string_view id) const;
+
+  Result<std::string> secret(std::string_view id) const override;
+  Result<std::shared_ptr<const TlsCredentials>> tls_credentials(std::string_view id) const override;
 
  private:
   Result<void> add_secret(OptionDict options);
+  Result<void> add_tls(const std::string& type, OptionDict options);
+  static Result<void> check_id(const std::optional<std::string>& id);
+  Result<void> check_unused(const std::string& id) const;
   Result<void> check_encrypted(OptionDict& options, std::string_view key_id,
                                std::string_view data) const;
 
   std::map<std::string, std::string, std::less<>> secrets_;
+  std::map<std::string, std::shared_ptr<const TlsCredentials>, std::less<>> tls_;
 };
 
 /// What `--object help` or `--object TYPE,help` prints; empty when `text` asks for neither.

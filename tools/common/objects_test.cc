@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "testing/tls_files.h"
+
 namespace ashlar::tools {
 namespace {
 
@@ -25,10 +27,10 @@ TEST(Objects, KeepSecretsGivenInAnyForm) {
   ASSERT_TRUE(objects.add("secret,id=plain,data=a,,b").has_value());
   ASSERT_TRUE(objects.add("secret,id=coded,data=/wA=,format=base64").has_value());
   ASSERT_TRUE(objects.add(R"({"qom-type": "secret", "id": "json", "data": "c"})").has_value());
-  EXPECT_EQ(*objects.secret("plain"), "a,b");
-  EXPECT_EQ(*objects.secret("coded"), std::string("\xff\0", 2));
-  EXPECT_EQ(*objects.secret("json"), "c");
-  EXPECT_EQ(objects.secret("none"), nullptr);
+  EXPECT_EQ(*objects.find_secret("plain"), "a,b");
+  EXPECT_EQ(*objects.find_secret("coded"), std::string("\xff\0", 2));
+  EXPECT_EQ(*objects.find_secret("json"), "c");
+  EXPECT_EQ(objects.find_secret("none"), nullptr);
 }
 
 TEST(Objects, DecodeBase64OfEveryLengthWithAndWithoutPadding) {
@@ -39,7 +41,7 @@ TEST(Objects, DecodeBase64OfEveryLengthWithAndWithoutPadding) {
     Objects objects;
     const std::string text = "secret,id=s,format=base64,data=" + std::string(coded);
     ASSERT_TRUE(objects.add(text).has_value()) << coded;
-    EXPECT_EQ(*objects.secret("s"), plain) << coded;
+    EXPECT_EQ(*objects.find_secret("s"), plain) << coded;
   }
 }
 
@@ -51,7 +53,7 @@ TEST(Objects, CheckAnEncryptedSecretBeforeTheyRefuseIt) {
   EXPECT_EQ(refusal(objects, start + ",iv=eA=="), "IV should be 16 bytes in length not 1");
   EXPECT_EQ(refusal(objects, start + ",iv=" + std::string(kVector)),
             "Encrypted secrets are not part of this build");
-  EXPECT_EQ(objects.secret("s"), nullptr);
+  EXPECT_EQ(objects.find_secret("s"), nullptr);
 }
 
 TEST(Objects, RefuseWhatIsNoSecret) {
@@ -88,7 +90,29 @@ TEST(Objects, RefuseASecondSecretOfTheSameName) {
   ASSERT_TRUE(objects.add("secret,id=s,data=x").has_value());
   EXPECT_EQ(refusal(objects, "secret,id=s,data=y"),
             "attempt to add duplicate property 's' to object (type 'container')");
-  EXPECT_EQ(*objects.secret("s"), "x");
+  EXPECT_EQ(*objects.find_secret("s"), "x");
+}
+
+TEST(Objects, KeepTlsCredentialsBesideSecrets) {
+  const testing::TlsFiles files;
+  const std::string folder = files.folder("server", {});
+  files.encrypt_key(folder + "/server-key.pem", "pass");
+  Objects objects;
+  ASSERT_TRUE(objects.add("secret,id=s,data=pass").has_value());
+  const std::string members = "tls-creds-x509,endpoint=server,passwordid=s,dir=" + folder;
+  EXPECT_TRUE(objects.add(members + ",id=t").has_value());
+  EXPECT_TRUE(objects.tls_credentials("t").has_value());
+  EXPECT_EQ(objects.tls_credentials("s").error().reason(), "tls-type");
+  EXPECT_EQ(objects.tls_credentials("u").error().reason(), "tls-not-found");
+  EXPECT_EQ(objects.secret("t").error().reason(), "secret-not-found");
+  EXPECT_EQ(refusal(objects, members + ",id=s"),
+            "attempt to add duplicate property 's' to object (type 'container')");
+  EXPECT_EQ(refusal(objects, members + ",id=v,bogus=1"), "Parameter 'bogus' is unexpected");
+  EXPECT_EQ(refusal(objects, members), "Parameter 'id' is missing");
+  EXPECT_EQ(objects.add("tls-creds-anon,id=a,dir=" + folder).has_value(), true);
+  EXPECT_EQ(object_help("tls-creds-anon,help"),
+            "tls-creds-anon options:\n  dir=<string>\n  endpoint=<QCryptoTLSCredsEndpoint>\n"
+            "  priority=<string>\n  verify-peer=<bool>\n");
 }
 
 }  // namespace

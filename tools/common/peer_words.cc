@@ -31,6 +31,16 @@ constexpr PeerWords kWords[] = {
     {"fuse-mountpoint-busy", "There already is a FUSE export on '{0}'"},
     {"fuse-mount", "Failed to mount FUSE session to export"},
 
+    // Connections and credentials.
+    {"socket-connect", "Failed to connect to '{0}': {errno}"},
+    {"socket-lookup", "address resolution failed for {0}:{1}: {2}"},
+    {"socket-path-long", "UNIX socket path '{0}' is too long"},
+    {"secret-not-found", "No secret with id '{0}'"},
+    {"tls-not-found", "No TLS credentials with id '{0}'"},
+    {"tls-type", "Object with id '{0}' is not TLS credentials"},
+    {"tls-file", "Unable to access credentials {0}: {errno}"},
+    {"tls-dir-missing", "Missing 'dir' property value"},
+
     // The graph.
     {"driver-unknown", "Unknown driver '{0}'"},
     {"driver-missing", "Must specify either driver or file"},

@@ -11,6 +11,9 @@ Session::Session(Program& program, Trust trust, const RuntimeOptions& runtime) :
   Graph::Options options;
   options.drivers = builtin_drivers();
   options.resolver = trust == Trust::kImages ? follow_references() : refuse_references();
+  // The objects outlive the graph.
+  options.credentials =
+      std::shared_ptr<const CredentialStore>(std::shared_ptr<const CredentialStore>(), &objects_);
   graph_ = std::make_unique<Graph>(*runtime_, std::move(options));
 }
 
