@@ -7,6 +7,7 @@
 #include "drivers/memory/memory.h"
 #include "drivers/null/null.h"
 #include "exports/fuse/fuse.h"
+#include "exports/nbd/nbd.h"
 #include "exports/vhost_user_blk/vhost_user_blk.h"
 #include "formats/qcow2/qcow2.h"
 #include "formats/raw/raw.h"
@@ -22,7 +23,8 @@ std::span<const DriverSpec* const> builtin_drivers() {
 }
 
 std::span<const ExportSpec* const> builtin_exports() {
-  static constexpr std::array<const ExportSpec*, 2> list{&fuse_export, &vhost_user_blk_export};
+  static constexpr std::array<const ExportSpec*, 3> list{&fuse_export, &nbd_export,
+                                                         &vhost_user_blk_export};
   return list;
 }
 

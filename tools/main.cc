@@ -6,6 +6,7 @@
 #include "tools/common/tool.h"
 #include "tools/img/img.h"
 #include "tools/io/io.h"
+#include "tools/nbd/nbd.h"
 #include "tools/storage_daemon/storage_daemon.h"
 
 namespace ashlar::tools {
@@ -14,7 +15,7 @@ namespace {
 constexpr Tool kTools[] = {
     {"img", "create, inspect and change disk images", run_img},
     {"io", "read and write images command by command", run_io},
-    {"nbd", "serve images over NBD", run_unavailable_tool},
+    {"nbd", "serve images over NBD", run_nbd},
     {"storage-daemon", "serve images under control of a monitor", run_storage_daemon},
 };
 

@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "tools/common/temporary_overlay.h"
+
 namespace ashlar::tools::io {
 namespace {
 
@@ -21,24 +23,6 @@ Result<void> check(const Graph& graph, const ShellImage& what) {
     return fail(ErrorCode::kUnsupported, "Unknown driver 'copy-on-read'");
   }
   return ok();
-}
-
-/// Makes an empty qcow2 image over `base` in `file` and opens it.
-Task<Result<NodeRef>> open_overlay(Graph& graph, NodeRef base, std::string file, OpenFlags flags) {
-  OptionDict shape;
-  shape.set("size", std::to_string(base->size()));
-  const Result<void> created = co_await graph.create_image(file, "qcow2", std::move(shape));
-  if (!created) co_return fail(created.error());
-  OptionDict options;
-  options.set("driver", "qcow2");
-  options.set("file.driver", "file");
-  options.set("file.filename", file);
-  options.set("backing", std::monostate());
-  Result<NodeRef> overlay = co_await graph.open(std::move(options), flags);
-  if (!overlay) co_return overlay;
-  const Result<void> attached = co_await graph.set_backing(**overlay, std::move(base));
-  if (!attached) co_return fail(attached.error());
-  co_return overlay;
 }
 
 Task<Result<NodeRef>> open_copy_on_read(Graph& graph, NodeRef below, OpenFlags flags) {
@@ -69,14 +53,11 @@ Result<OpenImage> open_shell_image(Session& session, const ShellImage& what) {
   if (what.overlay == ShellImage::Overlay::kTemporary) request.flags.read_only = true;
   Result<NodeRef> node = try_open_node(session, request);
   if (node && what.overlay == ShellImage::Overlay::kTemporary) {
-    Result<TemporaryFile> file = TemporaryFile::create();
-    if (!file) return fail(file.error());
-    OpenFlags flags = what.image.flags;
-    flags.cache_direct = false;   // temporary folders need not know O_DIRECT
-    flags.cache_no_flush = true;  // nothing of it is to survive
-    flags.force_share = false;
-    node = session.wait(open_overlay(graph, std::move(*node), file->path(), flags));
-    opened.overlay = std::move(*file);
+    Result<TemporaryOverlay> overlay =
+        open_temporary_overlay(session, std::move(*node), what.image.flags);
+    if (!overlay) return fail(overlay.error());
+    node = std::move(overlay->node);
+    opened.overlay = std::move(overlay->file);
   }
   if (node && what.copy_on_read == ShellImage::CopyOnRead::kOn) {
     node = session.wait(open_copy_on_read(graph, std::move(*node), what.image.flags));
