@@ -68,6 +68,9 @@ constexpr PeerWords kWords[] = {
     {"export-shutting-down", "export '{0}' is already shutting down"},
     {"export-read-only", "Cannot export read-only node as writable"},
     {"iothread-not-found", "iothread \"{0}\" not found"},
+    {"bitmap-not-found", "Bitmap '{0}' is not found"},
+    {"nbd-server-missing", "NBD server not running"},
+    {"nbd-export-exists", "NBD server already has export named '{0}'"},
 
     // Files.
     {"raw-offset", "Offset ({0}) cannot be greater than size of the containing file ({1})"},

@@ -144,7 +144,8 @@ std::optional<Transmission::Refusal> Transmission::refusal_of(
     case Command::kTrim:
     case Command::kWriteZeroes:
       if (session_.served->access == ServedExport::Access::kReadOnly) {
-        return Refusal(WireError::kPermission, "export is read-only");
+        // The number that clients of the peer's server know; they see kReadOnly before they ask.
+        return invalid("export is read-only");
       }
       break;
     case Command::kBlockStatus:
