@@ -21,20 +21,4 @@ void print_version(Program& program) {
                                   program.name(), version()));
 }
 
-int run_unavailable_tool(Program& program, std::span<char* const> words) {
-  for (const std::string_view word : words) {
-    if (word == "--version" || word == "-V") {
-      print_version(program);
-      return kSuccess;
-    }
-    if (word == "--help" || word == "-h") {
-      program.out().write(fmt::format(
-          "Usage: {} [OPTION]...\nThis tool is not part of this build.\n", program.path()));
-      return kSuccess;
-    }
-  }
-  program.error("this tool is not part of this build");
-  return kFailure;
-}
-
 }  // namespace ashlar::tools

@@ -23,7 +23,4 @@ const Tool* find_tool(std::span<const Tool> tools, std::string_view base_name);
 /// Two lines: name and version, and the licence.
 void print_version(Program& program);
 
-/// A tool that this build does not have: says so, but knows --help and --version.
-int run_unavailable_tool(Program& program, std::span<char* const> words);
-
 }  // namespace ashlar::tools

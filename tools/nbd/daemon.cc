@@ -78,8 +78,8 @@ Daemon::~Daemon() {
 }
 
 void Daemon::ready(Stderr what) {
-  const int nowhere = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   (void)!::chdir("/");
+  const int nowhere = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   if (nowhere >= 0) {
     dup2(nowhere, STDIN_FILENO);
     dup2(nowhere, STDOUT_FILENO);
@@ -88,7 +88,8 @@ void Daemon::ready(Stderr what) {
   (void)!::write(ready_, &byte, 1);
   ::close(std::exchange(ready_, -1));
   // The parent exits when the last copy of its pipe has gone.
-  dup2(what == Stderr::kKept ? old_stderr_ : nowhere, STDERR_FILENO);
+  const int kept = what == Stderr::kKept ? old_stderr_ : nowhere;
+  if (kept >= 0) dup2(kept, STDERR_FILENO);
   if (nowhere > STDERR_FILENO) ::close(nowhere);
 }
 

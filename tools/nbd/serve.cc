@@ -145,7 +145,7 @@ bool open_backend(Session& session, const Settings& settings, Served& served) {
 
 std::vector<Loop*> all_loops(Runtime& runtime) {
   std::vector<Loop*> loops;
-  // Loops on threads of their own first: the first one is started by the first client.
+  loops.reserve(runtime.loop_count());
   for (unsigned index = 0; index < runtime.loop_count(); ++index) {
     loops.push_back(&runtime.loop(index));
   }

@@ -24,7 +24,6 @@ class OptionsTest : public testing::Test {
     served_.backend = backend_.get();
     served_.contexts = ContextSet(ContextSet::Depth::kShown);
     EXPECT_TRUE(exports_.add(served_));
-    terms_.exports = &exports_;
   }
 
   struct Reply {
@@ -70,11 +69,17 @@ class OptionsTest : public testing::Test {
     return names;
   }
 
+  static Terms terms_with(const ExportList& exports) {
+    Terms terms;
+    terms.exports = &exports;
+    return terms;
+  }
+
   WorldGraph world_;
   BackendRef backend_;
   ServedExport served_;
   ExportList exports_;
-  Terms terms_;
+  Terms terms_ = terms_with(exports_);
   OptionAnswers answers_{terms_};
 };
 

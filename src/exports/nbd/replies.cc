@@ -85,14 +85,14 @@ void ReplyQueue::finish() noexcept {
 void ReplyQueue::gather() {
   segments_.clear();
   batch_ = first_;
-  Reply* last = nullptr;
-  for (size_t count = 0; first_ != nullptr && count < kMaxBatch; ++count) {
-    last = first_;
-    first_ = last->next_;
-    segments_.emplace_back(last->head_.data(), last->head_size_);
-    if (!last->payload_.empty()) segments_.push_back(last->payload_);
+  Reply** end = &batch_;
+  for (size_t count = 0; *end != nullptr && count < kMaxBatch; ++count) {
+    Reply& reply = **end;
+    segments_.emplace_back(reply.head_.data(), reply.head_size_);
+    if (!reply.payload_.empty()) segments_.push_back(reply.payload_);
+    end = &reply.next_;
   }
-  last->next_ = nullptr;
+  first_ = std::exchange(*end, nullptr);
   if (first_ == nullptr) last_ = nullptr;
 }
 

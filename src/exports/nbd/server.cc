@@ -71,6 +71,7 @@ Task<Result<void>> NbdServer::listen() {
 
 std::vector<SocketAddress> NbdServer::addresses() const {
   std::vector<SocketAddress> all;
+  all.reserve(listeners_.size());
   for (const std::unique_ptr<Listener>& listener : listeners_) all.push_back(listener->address());
   return all;
 }
