@@ -18,6 +18,7 @@
 #include "ashlar/mapping.h"
 #include "ashlar/options.h"
 #include "ashlar/permissions.h"
+#include "ashlar/persistent_bitmap.h"
 #include "ashlar/request.h"
 #include "ashlar/task.h"
 
@@ -166,6 +167,8 @@ class Driver {
   virtual std::optional<Reference> backing_reference() const { return std::nullopt; }
   virtual ImageInfo describe() const { return {}; }
   virtual Task<Result<CheckReport>> check(const CheckOptions& options);
+  /// Where this image keeps dirty bitmaps; null: nowhere.
+  virtual BitmapStore* bitmap_store() noexcept { return nullptr; }
   /// Bytes occupied in the host's file system; empty when unknown.
   virtual std::optional<uint64_t> allocated_size() const { return std::nullopt; }
   /// The options that open this again, for names shown to users; e.g. {"filename": "a.img"}.

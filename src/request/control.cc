@@ -142,11 +142,16 @@ Task<Result<void>> hide_below(GraphNode& node, uint64_t old_size, ResizeFlags fl
   if (backing != nullptr && !has_own_room) end = std::max(end, backing->child()->size());
   end = std::min(end, node.size());
   if (end <= old_size) co_return ok();
-  const ByteRange visible{old_size, end - old_size};
-  Result<bool> zero = co_await reads_as_zeroes(node, visible);
-  if (!zero) co_return fail(zero.error());
-  if (*zero) co_return ok();
-  co_return co_await write_zeroes(node, visible, {});
+  for (ByteRange rest{old_size, end - old_size}; !rest.empty();) {
+    const Result<Extent> extent = co_await status(node, rest, 0);
+    if (!extent) co_return fail(extent.error());
+    const ByteRange part = rest.first(std::clamp<uint64_t>(extent->length, 1, rest.length));
+    rest = rest.after(part.length);
+    if (extent->zero) continue;
+    const Result<void> zeroed = co_await write_zeroes(node, part, {});
+    if (!zeroed) co_return zeroed;
+  }
+  co_return ok();
 }
 
 }  // namespace

@@ -174,6 +174,10 @@ constexpr PeerWords kWords[] = {
     {"preallocation-shrink", "Preallocation can only be used for growing images"},
 
     // qcow2: bitmaps.
+    {"bitmap-inconsistent",
+     "Bitmap '{0}' is inconsistent and cannot be used\n"
+     "Try block-dirty-bitmap-remove to delete this bitmap from disk"},
+    {"bitmap-exists", "Bitmap already exists: {0}"},
     {"qcow2-bitmap-more", "Broken bitmap directory"},
     {"qcow2-bitmap-directory", "Broken bitmap directory"},
     {"qcow2-bitmap-less", "Less bitmaps found than specified in header extension"},

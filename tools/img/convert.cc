@@ -8,6 +8,7 @@
 
 #include "tools/common/peer_text.h"
 #include "tools/common/progress.h"
+#include "tools/img/bitmap_copy.h"
 #include "tools/img/convert_options.h"
 #include "tools/img/convert_target.h"
 #include "tools/img/img.h"
@@ -85,10 +86,10 @@ class Conversion {
         !target_.create(source_.size()) || !target_.open(source_.size())) {
       return kFailure;
     }
-    if (const int status = has_no_bitmaps() ? copy(arguments) : kFailure; status != kSuccess) {
-      target_.discard();
-      return status;
-    }
+    if (bitmaps_ && !bitmaps_->check_target(target_.node(), source_node().size()))
+      return give_up(kFailure);
+    if (const int status = copy(arguments); status != kSuccess) return give_up(status);
+    if (bitmaps_ && !bitmaps_->copy_to(target_.node())) return give_up(kFailure);
     progress_.finish();
     return kSuccess;
   }
@@ -99,35 +100,35 @@ class Conversion {
     return false;
   }
 
+  int give_up(int status) {
+    target_.discard();
+    return status;
+  }
+
   const Node& source_node() const { return *source_.image(0).root(); }
 
-  bool check_bitmaps() const {
+  bool check_bitmaps() {
     if (options_.bitmaps == ConvertOptions::Bitmaps::kDrop) return true;
     if (source_.count() > 1) {
       return complain("Copying bitmaps only possible with single source");
     }
-    if (!source_node().spec().supports_bitmaps) return complain("Source lacks bitmap support");
-    return true;
-  }
-
-  /// Whether there is nothing to copy beside the contents.
-  bool has_no_bitmaps() const {
-    if (options_.bitmaps == ConvertOptions::Bitmaps::kDrop) return true;
-    const ImageInfo info = source_node().driver().describe();
-    const auto is_bitmaps = [](const auto& member) { return member.first == "bitmaps"; };
-    if (std::ranges::none_of(info.specific, is_bitmaps)) return true;
-    return complain("this build cannot copy the bitmaps of the source");
+    BitmapStore* store = source_node().driver().bitmap_store();
+    if (store == nullptr) return complain("Source lacks bitmap support");
+    bitmaps_.emplace(session_, *store);
+    return bitmaps_->find(options_.bitmaps == ConvertOptions::Bitmaps::kCopySound
+                              ? BitmapCopy::Broken::kSkip
+                              : BitmapCopy::Broken::kRefuse);
   }
 
   CopyRules rules() const {
     const NodeInfo info = target_.node().info();
     CopyRules rules;
     const bool has_clusters = info.cluster_size != 0 && std::has_single_bit(info.cluster_size);
-    rules.unit = has_clusters ? std::max(info.cluster_size, kPage) : kPage;
+    rules.unit = has_clusters ? info.cluster_size : kPage;
     // Compressed clusters are written whole; others can be written bit by bit.
-    if (!options_.compressed()) rules.unit = std::min(rules.unit, kPiece);
+    if (!options_.compressed()) rules.unit = std::clamp(rules.unit, kPage, kPiece);
     // Each compressed cluster is written by itself, so that many are compressed side by side.
-    rules.piece = options_.compressed() ? rules.unit : std::max(kPiece, rules.unit);
+    rules.piece = std::max(rules.unit, options_.compressed() ? kPage : kPiece);
     if (target_.is_overlay()) {
       rules.layers = layers_to_copy(source_node(), target_.node());
       const Node* below = target_.node().backing();
@@ -141,10 +142,12 @@ class Conversion {
   CopySettings settings(const CopyRules& rules) const {
     CopySettings settings = options_.copy;
     const NodeInfo info = target_.node().info();
-    if (settings.zero_block != 0) {
+    if (settings.zero_block != 0 && options_.compressed()) {
+      settings.zero_block = rules.unit;
+    } else if (settings.zero_block != 0) {
       // What is allocated as a whole is written as a whole.
-      const bool has_parts = info.subcluster_size != 0 && !options_.compressed();
-      const uint64_t granule = has_parts ? std::min(info.subcluster_size, rules.unit) : rules.unit;
+      const uint64_t granule =
+          info.subcluster_size != 0 ? std::min(info.subcluster_size, rules.unit) : rules.unit;
       settings.zero_block = std::max<uint64_t>(settings.zero_block, granule);
     }
     // Only formats that find room for data as it comes have a layout to keep.
@@ -204,6 +207,7 @@ class Conversion {
   Progress& progress_;
   const ConvertOptions& options_;
   CopySource source_;
+  std::optional<BitmapCopy> bitmaps_;
   ConvertTarget target_;
 };
 

@@ -131,7 +131,8 @@ bool ConvertTarget::open(uint64_t size) {
   if (!image_) return false;
   const Node& opened = node();
   if (!check_compression(opened.info().compression == NodeInfo::Compression::kWrites)) return false;
-  if (options_.bitmaps != ConvertOptions::Bitmaps::kDrop && !opened.spec().supports_bitmaps) {
+  if (options_.bitmaps != ConvertOptions::Bitmaps::kDrop &&
+      opened.driver().bitmap_store() == nullptr) {
     return complain(fmt::format("Format driver '{}' does not support bitmaps", opened.spec().name));
   }
   if (options_.contents == ConvertOptions::Contents::kZeroes && opened.backing() != nullptr) {

@@ -75,19 +75,44 @@ std::optional<AlignedBuffer> data_to_write(Shell& shell, const OptionLetters& le
   return memory;
 }
 
-/// Compressed data goes only where nothing is: users of this tool count on the refusal.
-Task<Result<void>> check_room_for_compressed(Backend& image, ByteRange range) {
+/// Whether there is data, or room for it, in `range` of the image itself.
+Task<Result<bool>> is_taken(Backend& image, ByteRange range) {
   while (!range.empty()) {
     const Result<Extent> extent = co_await image.status(range, 1);
     if (!extent) co_return fail(extent.error());
-    if (extent->data || extent->compressed || extent->offset) {
-      co_return fail(
-          ErrorCode::kIo,
-          fmt::format("there is data at 0x{:x} already: it is not compressed", range.offset));
-    }
-    range = range.after(std::min(range.length, std::max<uint64_t>(extent->length, 1)));
+    if (extent->data || extent->compressed || extent->offset) co_return true;
+    range = range.after(std::clamp<uint64_t>(extent->length, 1, range.length));
   }
-  co_return ok();
+  co_return false;
+}
+
+/// Compressed data goes only where nothing is: users of this tool count on that. Clusters that are
+/// free are written also beside one that is not.
+Task<Result<void>> write_compressed(Backend& image, ByteRange range, MutableBuffers from,
+                                    WriteFlags flags) {
+  const uint64_t unit = image.root()->info().cluster_size;
+  const bool whole_end = unit != 0 && is_aligned(range.end(), unit);
+  if (unit == 0 || !is_aligned(range.offset, unit) ||
+      (!whole_end && range.end() != image.root()->size())) {
+    co_return co_await image.write(range, from, flags);  // says what is wrong
+  }
+  Result<void> first = ok();
+  for (ByteRange rest = range; !rest.empty();) {
+    const ByteRange cluster = rest.first(std::min(rest.length, unit));
+    rest = rest.after(cluster.length);
+    const Result<bool> taken = co_await is_taken(image, cluster);
+    Result<void> done = ok();
+    if (!taken) {
+      done = fail(taken.error());
+    } else if (*taken) {
+      done = fail(ErrorCode::kIo, fmt::format("there is data at 0x{:x} already", cluster.offset));
+    } else {
+      const ConstBuffers part = from.slice(cluster.offset - range.offset, cluster.length);
+      done = co_await image.write(cluster, part, flags);
+    }
+    if (!done && first) first = done;
+  }
+  co_return first;
 }
 
 Result<void> write_with(Shell& shell, const OptionLetters& letters, ByteRange range,
@@ -101,13 +126,13 @@ Result<void> write_with(Shell& shell, const OptionLetters& letters, ByteRange ra
   }
   // The area for machine states: no format of this build gives access to it.
   if (letters.has('b')) return fail(ErrorCode::kUnsupported, "no area for machine states");
-  if (letters.has('c')) {
-    const Result<void> free = shell.wait(check_room_for_compressed(shell.image(), range));
-    if (!free) return free;
-  }
   WriteFlags flags;
   flags.fua = letters.has('f');
   flags.compressed = letters.has('c');
+  if (flags.compressed) {
+    const MutableBuffers from(memory.bytes());
+    return shell.wait(write_compressed(shell.image(), range, from, flags));
+  }
   return shell.wait(write_task(shell.image(), range, MutableBuffers(memory.bytes()), flags));
 }
 

@@ -15,12 +15,17 @@ enum Room : uint64_t { kNewClusters = 0, kOldRoom = 1, kDataFile = 2 };
 }  // namespace
 
 /// Before any change: may there be one, and does everybody who must know that there was one know?
-Task<Result<void>> Image::begin_writing() {
+Result<void> Image::check_writable() const {
   if (corrupt_.load(std::memory_order_relaxed)) {
-    co_return fail(Error(ErrorCode::kIo, "the image is marked corrupt and takes no more writes")
-                       .because("qcow2-corrupt"));
+    return fail(Error(ErrorCode::kIo, "the image is marked corrupt and takes no more writes")
+                    .because("qcow2-corrupt"));
   }
-  if (flags_.read_only) co_return fail(ErrorCode::kReadOnly, "the image is opened read-only");
+  if (flags_.read_only) return fail(ErrorCode::kReadOnly, "the image is opened read-only");
+  return ok();
+}
+
+Task<Result<void>> Image::begin_writing() {
+  if (Result<void> good = check_writable(); !good) co_return good;
   if (started_writing_.load(std::memory_order_acquire)) co_return ok();
   Mutex::Guard guard = co_await metadata_.lock();
   if (started_writing_.load(std::memory_order_relaxed)) co_return ok();

@@ -223,6 +223,7 @@ Task<Result<void>> Image::write_size() {
   Mutex::Guard writing = co_await writeback_.lock();
   const uint64_t size = size_.load();
   if (header_.virtual_size() == size) co_return ok();
+  if (new_bitmaps_) co_return co_await switch_to_new_bitmaps(size);
   Mutex::Guard guard = co_await metadata_.lock();
   const uint64_t old_size = std::exchange(header_.size, size);
   Result<void> done = co_await write_header();

@@ -13,6 +13,7 @@
 #include "ashlar/driver.h"
 #include "async/sync.h"
 #include "async/turns.h"
+#include "formats/qcow2/bitmap_directory.h"
 #include "formats/qcow2/compression.h"
 #include "formats/qcow2/decoded_cache.h"
 #include "formats/qcow2/header.h"
@@ -27,7 +28,7 @@ namespace ashlar::qcow2 {
 ///
 /// Locks, outermost first: writeback_ (one write-back at a time), metadata_ (all changes of tables
 /// and refcounts in memory). Lookups take neither. Neither is held while guest data moves.
-class Image final : public FormatDriver {
+class Image final : public FormatDriver, private BitmapStore {
  public:
   struct Parts {
     Header header;
@@ -48,6 +49,12 @@ class Image final : public FormatDriver {
   Task<Result<std::unique_ptr<PreparedReopen>>> prepare_reopen(OptionDict& options,
                                                                const OpenFlags& flags) override;
   Task<Result<void>> close() override;
+  BitmapStore* bitmap_store() noexcept override { return header_.version >= 3 ? this : nullptr; }
+
+  // bitmaps.cc
+  Task<Result<std::vector<PersistentBitmap>>> list_bitmaps() override;
+  Task<Result<std::vector<std::byte>>> read_bitmap(std::string name) override;
+  Task<Result<void>> add_bitmap(PersistentBitmap bitmap, std::vector<std::byte> bits) override;
 
   // mapping.cc
   std::optional<Mapping> lookup(ByteRange guest) const noexcept override;
@@ -111,7 +118,31 @@ class Image final : public FormatDriver {
   uint64_t empty_l1_length(ByteRange guest) const noexcept;
   Error corrupt_entry(uint64_t guest, const ExtendedL2Entry& entry) const;
 
+  // bitmaps.cc
+  /// New bitmaps beside the old ones, until the header points to them.
+  struct NewBitmaps {
+    BitmapsExtension extension;
+    std::vector<ClusterRun> made;      ///< to be freed if the header never comes to point there
+    std::vector<ClusterRun> replaced;  ///< to be freed once it does
+  };
+  Task<Result<BitmapEntry>> find_bitmap(std::string_view name);
+  Task<Result<uint64_t>> write_table(std::span<const std::byte> bytes, NewBitmaps& change);
+  Task<Result<void>> write_directory(std::span<const BitmapEntry> bitmaps, uint64_t size,
+                                     NewBitmaps& change);
+  Task<Result<BitmapEntry>> write_bitmap(const PersistentBitmap& bitmap,
+                                         std::span<const std::byte> bits, NewBitmaps& change);
+  Task<Result<void>> prepare_bitmaps_for(uint64_t size);
+  Task<Result<void>> fill_new_bitmaps(uint64_t size, std::vector<BitmapEntry> bitmaps,
+                                      NewBitmaps& change);
+  Task<Result<BitmapEntry>> bitmap_for(uint64_t size, const BitmapEntry& old, NewBitmaps& change);
+  Task<Result<BitmapTableEntry>> shortened_part(BitmapTableEntry entry, uint64_t bits,
+                                                NewBitmaps& change);
+  Task<void> drop_new_bitmaps();
+  Task<Result<void>> switch_to_new_bitmaps(uint64_t size);
+  Result<void> check_new_bitmap(const PersistentBitmap& bitmap, uint64_t bytes) const;
+
   // allocate.cc. All under metadata_.
+  Result<void> check_writable() const;
   Task<Result<void>> begin_writing();
   Task<Result<void>> ensure_table(uint64_t cluster);
   Task<Result<ExtendedL2Entry>> read_entry(uint64_t cluster);
@@ -194,6 +225,9 @@ class Image final : public FormatDriver {
   std::atomic<bool> started_writing_{false};
   std::atomic<int> holes_below_{-1};  // unknown, no, yes
   std::atomic<uint64_t> size_;
+
+  std::optional<NewBitmaps> new_bitmaps_;
+  std::vector<std::string> bitmaps_marked_;  // as in use, by this session
 
   // Under metadata_.
   std::vector<Pending> pending_;  // unmapped in memory, not yet durably

@@ -166,9 +166,6 @@ Task<Result<Mapping>> Image::map(ByteRange guest) {
 /// Data that was only reserved shows as clusters in use that the host's file system has no room
 /// for.
 Task<Result<bool>> Image::has_holes_below() {
-  // All of a raw data file is mapped, written or not.
-  if (header_.has_raw_data_file()) co_return true;
-  if (data_file_ != nullptr || header_.has_data_file()) co_return false;
   int known = holes_below_.load(std::memory_order_relaxed);
   if (known < 0) {
     const std::optional<uint64_t> allocated = file_.allocated_size();

@@ -1,5 +1,4 @@
 // Opening: reading the header and tables, and what has to happen before the first change.
-#include "formats/qcow2/bitmap_directory.h"
 #include "formats/qcow2/check.h"
 #include "formats/qcow2/describe.h"
 #include "formats/qcow2/image.h"
@@ -216,6 +215,7 @@ Task<Result<void>> Image::mark_bitmaps_in_use() {
   for (BitmapEntry& bitmap : *bitmaps) {
     if (!bitmap.is_auto() || bitmap.in_use()) continue;
     bitmap.flags |= bitmap_flag::kInUse;
+    bitmaps_marked_.push_back(bitmap.name);
     changed = true;
   }
   if (!changed) co_return ok();

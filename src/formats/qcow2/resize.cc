@@ -10,7 +10,9 @@
 namespace ashlar::qcow2 {
 
 Task<Result<void>> Image::resize(uint64_t size, ResizeFlags flags) {
-  Result<void> done = co_await begin_writing();
+  Result<void> done = check_writable();
+  // Another resize still waits for its header.
+  if (done && new_bitmaps_) done = co_await flush();
   if (!done) co_return done;
   if (!is_aligned(size, 512)) {  // as existing tools count
     co_return fail(Error(ErrorCode::kInvalidArgument,
@@ -22,18 +24,26 @@ Task<Result<void>> Image::resize(uint64_t size, ResizeFlags flags) {
         Error(ErrorCode::kUnsupported, "version 2 images with snapshots cannot be resized")
             .because("qcow2-resize-snapshots"));
   }
-  if (header_.valid_bitmaps() != nullptr) {
-    co_return fail(Error(ErrorCode::kUnsupported, "images with bitmaps cannot be resized")
-                       .because("qcow2-resize-bitmaps"));
+  if (size < size_.load() && flags.preallocation != Preallocation::kOff) {
+    co_return fail(Error(ErrorCode::kInvalidArgument, "preallocation is for growing only")
+                       .because("preallocation-shrink"));
   }
+  if (header_.valid_bitmaps() == nullptr) {
+    done = co_await begin_writing();
+  } else if (size == size_.load()) {
+    co_return ok();
+  } else {
+    // Nothing that they track is written: they need not be marked as in use.
+    done = co_await prepare_bitmaps_for(size);
+  }
+  if (!done) co_return done;
   if (size < size_.load()) {
-    if (flags.preallocation != Preallocation::kOff) {
-      co_return fail(Error(ErrorCode::kInvalidArgument, "preallocation is for growing only")
-                         .because("preallocation-shrink"));
-    }
-    co_return co_await shrink(size);
+    done = co_await shrink(size);
+  } else {
+    done = co_await grow(size, flags.preallocation);
   }
-  co_return co_await grow(size, flags.preallocation);
+  if (!done) co_await drop_new_bitmaps();
+  co_return done;
 }
 
 Task<Result<void>> Image::grow(uint64_t size, Preallocation preallocation) {
@@ -121,13 +131,16 @@ Task<Result<void>> Image::grow_l1(uint64_t entries) {
 Task<Result<void>> Image::shrink(uint64_t size) {
   if (Result<void> done = co_await write_back(); !done) co_return done;
   // The new size first: what lies beyond it may be gone from then on, not before.
-  const uint64_t old_size = header_.size;
-  header_.size = size;
-  Result<void> done = co_await write_header();
-  if (!done) {
-    header_.size = old_size;
-    co_return done;
+  Result<void> done = ok();
+  if (new_bitmaps_) {
+    done = co_await switch_to_new_bitmaps(size);
+  } else {
+    const uint64_t old_size = header_.size;
+    header_.size = size;
+    done = co_await write_header();
+    if (!done) header_.size = old_size;
   }
+  if (!done) co_return done;
   size_.store(size);
   done = co_await forget_from(size);
   if (done && data_file_ != nullptr && data_file_->size() > size) {

@@ -38,7 +38,10 @@ Task<Result<void>> view_snapshot(Child& file, Header& header, const OpenOptions&
   if (found == table->snapshots.end()) co_return fail(not_found(options));
   if (auto problem = snapshot_l1_problem(*found, header)) co_return fail(*problem);
   // Disks change their size: the snapshot is as large as the disk was.
+  const uint64_t disk_size = header.virtual_size();
   header.size = found->disk_size.value_or(header.size);
+  // Bitmaps are about the disk; they say nothing of one of another size.
+  if (header.virtual_size() != disk_size) header.bitmaps.reset();
   const std::optional<uint32_t> entries = l1_entries_for(header, header.virtual_size());
   if (!entries || found->l1_size < *entries) {
     co_return fail(
