@@ -44,6 +44,7 @@ std::span<const Command> node_commands();
 std::span<const Command> query_commands();
 std::span<const Command> backend_commands();
 std::span<const Command> export_commands();
+std::span<const Command> nbd_commands();
 std::span<const Command> object_commands();
 std::span<const Command> job_commands();
 

@@ -24,6 +24,7 @@ void define_types(Types& types, const Graph& graph, std::span<const ExportSpec* 
   define_driver_types(types, graph.drivers());
   define_export_types(types, exports);
   define_object_types(types);
+  define_nbd_types(types);
   define_result_types(types);
 }
 
@@ -45,7 +46,7 @@ Monitor::Monitor(Setup setup)
   define_types(types_, setup_.graph, setup_.exports);
   const std::array tables{protocol_commands(), query_commands(),  node_commands(),
                           backend_commands(),  export_commands(), object_commands(),
-                          job_commands()};
+                          nbd_commands(),      job_commands()};
   for (const std::span<const Command> table : tables) {
     for (const Command& command : table) commands_.push_back(&command);
   }
@@ -65,16 +66,35 @@ Task<Result<Json>> Monitor::execute(const Command& command, JsonInput arguments,
   co_return co_await command.run(*this, std::move(arguments));
 }
 
+namespace {
+
+/// A flat dictionary as the tree that the checks want.
+Result<JsonInput> to_tree(const OptionDict& options) {
+  constexpr size_t kPrefix = std::string_view("json:").size();
+  const std::string text = options.to_json_name();
+  std::expected<JsonInput, std::string> tree = parse_json(std::string_view(text).substr(kPrefix));
+  if (!tree) return refuse(tree.error());
+  return std::move(*tree);
+}
+
+}  // namespace
+
 Task<Result<Json>> Monitor::execute_options(std::string_view name, OptionDict options,
                                             Source source) {
   const Command* command = find_command(name);
   if (command == nullptr) co_return refuse(fmt::format("there is no command {}", name));
-  constexpr size_t kPrefix = std::string_view("json:").size();
-  const std::string text = options.to_json_name();
-  std::expected<JsonInput, std::string> arguments =
-      parse_json(std::string_view(text).substr(kPrefix));
-  if (!arguments) co_return refuse(arguments.error());
+  Result<JsonInput> arguments = to_tree(options);
+  if (!arguments) co_return fail(arguments.error());
   co_return co_await execute(*command, std::move(*arguments), source);
+}
+
+Task<Result<void>> Monitor::start_nbd_server(const OptionDict& options, Source source) {
+  Result<JsonInput> arguments = to_tree(options);
+  if (!arguments) co_return fail(arguments.error());
+  std::optional<std::string> problem =
+      check_members(types_.type("NbdServerOptions"), *arguments, {}, source);
+  if (problem) co_return refuse(std::move(*problem));
+  co_return co_await nbd_.start(*this, std::move(*arguments));
 }
 
 Result<Json> Monitor::schema() { return describe_schema(types_, commands_); }
@@ -167,6 +187,7 @@ void Monitor::image_corrupted(const CorruptionEvent& event) {
 
 Task<Result<void>> Monitor::close() {
   co_await exports_.close();
+  co_await nbd_.close();
   co_await jobs_.close();
   Result<void> closed = co_await setup_.graph.close();
   for (auto& [name, record] : backends_) record.backend->set_observer(nullptr);

@@ -19,6 +19,7 @@
 #include "monitor/command.h"
 #include "monitor/events.h"
 #include "monitor/jobs.h"
+#include "monitor/nbd_service.h"
 #include "monitor/objects.h"
 #include "monitor/types.h"
 
@@ -53,12 +54,16 @@ class Monitor final : private ExportHost, private BackendObserver {
                              Source source = Source::kJson);
   /// The same by name, with the options of a command line.
   Task<Result<Json>> execute_options(std::string_view command, OptionDict options, Source source);
+  /// Starts the NBD server as a command line says it: with the members of its address in "addr".
+  Task<Result<void>> start_nbd_server(const OptionDict& options, Source source);
   Result<Json> schema();
 
   Graph& graph() const { return setup_.graph; }
   ExportRegistry& exports() { return exports_; }
   Events& events() { return events_; }
   Objects& objects() { return objects_; }
+  const Objects& objects() const { return objects_; }
+  NbdService& nbd() { return nbd_; }
   Jobs& jobs() { return jobs_; }
   Types& types() { return types_; }
   const Wording& wording() const { return setup_.wording; }
@@ -100,7 +105,7 @@ class Monitor final : private ExportHost, private BackendObserver {
  private:
   // ExportHost
   Loop* find_loop(std::string_view iothread) override { return objects_.iothread(iothread); }
-  NbdServer* nbd_server() override { return nullptr; }
+  NbdServer* nbd_server() override { return nbd_.server(); }
   void backend_made(Backend& backend) override;
   void export_deleted(const std::string& id, Backend& backend) override;
   // BackendObserver
@@ -113,6 +118,7 @@ class Monitor final : private ExportHost, private BackendObserver {
   Events events_;
   Objects objects_;
   Jobs jobs_;
+  NbdService nbd_;
   ExportRegistry exports_;
   std::map<std::string, NodeRef, std::less<>> nodes_;
   std::map<std::string, BackendRecord, std::less<>> backends_;

@@ -52,6 +52,7 @@ Daemon::~Daemon() = default;
 Task<Result<void>> Daemon::carry_out(const DaemonStep& step) {
   if (step.option == "chardev") co_return co_await add_chardev(step.value);
   if (step.option == "monitor") co_return add_monitor(step.value);
+  if (step.option == "nbd-server") co_return co_await start_nbd_server(step.value);
   if (step.option == "draw-graph") co_return draw_graph(step.value);
   struct Row {
     std::string_view option;
@@ -59,9 +60,10 @@ Task<Result<void>> Daemon::carry_out(const DaemonStep& step) {
     std::string_view implied_key;
   };
   static constexpr Row kRows[] = {
-      {"blockdev", "blockdev-add", "driver"},     {"backend", "backend-add", "id"},
-      {"export", "block-export-add", "type"},     {"object", "object-add", "qom-type"},
-      {"nbd-server", "nbd-server-start", "addr"},
+      {"blockdev", "blockdev-add", "driver"},
+      {"backend", "backend-add", "id"},
+      {"export", "block-export-add", "type"},
+      {"object", "object-add", "qom-type"},
   };
   for (const Row& row : kRows) {
     if (row.option == step.option) {
@@ -82,6 +84,15 @@ Task<Result<void>> Daemon::run_command(std::string_view command, std::string tex
       command, std::move(*options), json ? Source::kJson : Source::kText);
   if (!done) co_return fail(done.error());
   co_return ok();
+}
+
+Task<Result<void>> Daemon::start_nbd_server(std::string text) {
+  const bool json = text.starts_with('{');
+  Result<OptionDict> options =
+      json ? OptionDict::parse_json(text) : OptionDict::parse_key_value(text);
+  if (!options) co_return fail(options.error());
+  using monitor::Source;
+  co_return co_await monitor_.start_nbd_server(*options, json ? Source::kJson : Source::kText);
 }
 
 Task<Result<void>> Daemon::add_chardev(std::string text) {

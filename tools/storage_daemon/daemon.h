@@ -48,6 +48,7 @@ class Daemon {
     std::unique_ptr<MonitorSession> session;
   };
   Task<Result<void>> add_chardev(std::string text);
+  Task<Result<void>> start_nbd_server(std::string text);
   Result<void> add_monitor(const std::string& text);
   Result<void> draw_graph(const std::string& filename);
   Task<Result<void>> run_command(std::string_view command, std::string text,

@@ -27,7 +27,7 @@ Task<Result<Json>> object_add(Monitor& monitor, JsonInput arguments) {
 Task<Result<Json>> object_del(Monitor& monitor, JsonInput arguments) {
   const std::string id = arguments["id"].get<std::string>();
   const Loop* loop = monitor.objects().iothread(id);
-  if (loop != nullptr && monitor.exports().uses(*loop)) {
+  if (loop != nullptr && (monitor.exports().uses(*loop) || monitor.nbd().uses(*loop))) {
     co_return refuse(fmt::format("object '{}' is in use, can not be deleted", id),
                      ErrorCode::kBusy);
   }

@@ -1,0 +1,104 @@
+// Starting and stopping of the NBD server.
+#include "monitor/nbd_service.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "monitor/errors.h"
+#include "monitor/monitor.h"
+#include "monitor/option_dict.h"
+
+namespace ashlar::monitor {
+namespace {
+
+Result<unsigned> count_of(const JsonInput& options, const char* name, unsigned otherwise) {
+  if (!options.contains(name)) return otherwise;
+  const uint64_t value = options[name].get<uint64_t>();
+  if (value <= std::numeric_limits<unsigned>::max()) return static_cast<unsigned>(value);
+  return refuse(fmt::format("Parameter '{}' expects a number below 2^32", name));
+}
+
+/// A name, a list of names, or nothing.
+Result<std::vector<Loop*>> loops_of(const Objects& objects, const JsonInput& options) {
+  std::vector<Loop*> loops;
+  if (!options.contains("iothread")) return loops;
+  const JsonInput& given = options["iothread"];
+  const JsonInput names = given.is_array() ? given : JsonInput::array({given});
+  for (const JsonInput& name : names) {
+    Loop* loop = objects.iothread(name.get<std::string>());
+    if (loop == nullptr) {
+      return refuse(fmt::format("iothread \"{}\" not found", name.get<std::string>()),
+                    ErrorCode::kNotFound);
+    }
+    loops.push_back(loop);
+  }
+  return loops;
+}
+
+Result<NbdServerOptions> server_options(const Monitor& monitor, const JsonInput& options) {
+  NbdServerOptions setup;
+  Result<OptionDict> address = to_options(options["addr"]);
+  if (!address) return fail(address.error());
+  Result<SocketAddress> taken = SocketAddress::take(*address);
+  if (!taken) return fail(taken.error());
+  setup.addresses.push_back(std::move(*taken));
+  Result<unsigned> connections = count_of(options, "max-connections", setup.max_connections);
+  if (!connections) return fail(connections.error());
+  Result<unsigned> seconds = count_of(options, "handshake-max-seconds", setup.handshake_seconds);
+  if (!seconds) return fail(seconds.error());
+  Result<std::vector<Loop*>> loops = loops_of(monitor.objects(), options);
+  if (!loops) return fail(loops.error());
+  setup.max_connections = *connections;
+  setup.handshake_seconds = *seconds;
+  setup.loops = std::move(*loops);
+  return setup;
+}
+
+}  // namespace
+
+void define_nbd_types(Types& types) {
+  types.define_object("NbdServerOptions",
+                      "addr:SocketAddress, *max-connections:count, *handshake-max-seconds:count, "
+                      "*iothread:OneOrMore");
+}
+
+Task<Result<void>> NbdService::start(Monitor& monitor, JsonInput options) {
+  if (server_ != nullptr || starting_) co_return refuse("NBD server already running");
+  Result<NbdServerOptions> setup = server_options(monitor, options);
+  if (!setup) co_return fail(setup.error());
+  starting_ = true;
+  loops_ = setup->loops;
+  Result<std::unique_ptr<NbdServer>> started = co_await NbdServer::start(std::move(*setup));
+  starting_ = false;
+  if (!started) {
+    loops_.clear();
+    co_return fail(started.error());
+  }
+  server_ = std::move(*started);
+  co_return ok();
+}
+
+Task<Result<void>> NbdService::stop(Monitor& monitor) {
+  if (server_ == nullptr) co_return refuse("NBD server not running");
+  // From here on there is no server to add exports to.
+  const std::unique_ptr<NbdServer> server = std::move(server_);
+  co_await monitor.exports().close_type("nbd");
+  co_await server->close();
+  loops_.clear();
+  co_return ok();
+}
+
+Task<void> NbdService::close() {
+  if (server_ == nullptr) co_return;
+  const std::unique_ptr<NbdServer> server = std::move(server_);
+  co_await server->close();
+  loops_.clear();
+}
+
+bool NbdService::uses(const Loop& loop) const {
+  return std::ranges::find(loops_, &loop) != loops_.end();
+}
+
+}  // namespace ashlar::monitor
