@@ -67,6 +67,8 @@ constexpr PeerWords kWords[] = {
     {"export-in-use", "export '{0}' still in use"},
     {"export-shutting-down", "export '{0}' is already shutting down"},
     {"export-read-only", "Cannot export read-only node as writable"},
+    {"nbd-server-missing", "NBD server not running"},
+    {"nbd-export-exists", "NBD server already has export named '{0}'"},
     {"iothread-not-found", "iothread \"{0}\" not found"},
     {"bitmap-not-found", "Bitmap '{0}' is not found"},
     {"nbd-server-missing", "NBD server not running"},

@@ -14,6 +14,7 @@
 #include "monitor/graph_view.h"
 #include "monitor/qmp_session.h"
 #include "tools/common/peer_text.h"
+#include "tools/storage_daemon/human_session.h"
 #include "tools/storage_daemon/wording.h"
 
 namespace ashlar::tools {
@@ -33,7 +34,8 @@ class QmpClient final : public MonitorSession {
 };
 
 std::unique_ptr<MonitorSession> make_session(monitor::Monitor& monitor, Stream& stream,
-                                             bool pretty) {
+                                             const std::string& mode, bool pretty) {
+  if (mode == "readline") return std::make_unique<HumanSession>(monitor, stream);
   using Layout = monitor::QmpSession::Layout;
   return std::make_unique<QmpClient>(monitor, stream, pretty ? Layout::kPretty : Layout::kLines);
 }
@@ -148,12 +150,11 @@ Result<void> Daemon::draw_graph(const std::string& filename) {
 }
 
 Task<void> Daemon::serve(Serving& serving, std::string mode, bool pretty) {
-  (void)mode;
   while (!closing_) {
     Result<std::unique_ptr<Stream>> stream = co_await serving.chardev->next();
     if (!stream || closing_) break;
     serving.stream = std::move(*stream);
-    serving.session = make_session(monitor_, *serving.stream, pretty);
+    serving.session = make_session(monitor_, *serving.stream, mode, pretty);
     co_await serving.session->run();
     serving.session.reset();
     serving.stream.reset();
