@@ -40,7 +40,6 @@ const Type& arguments_type(Types& types, const Command& command) {
 
 Monitor::Monitor(Setup setup)
     : setup_(std::move(setup)),
-      objects_(setup_.graph.runtime()),
       jobs_(events_, setup_.wording.error),
       exports_(setup_.graph, setup_.exports, *this) {
   define_types(types_, setup_.graph, setup_.exports);

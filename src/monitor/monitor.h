@@ -40,6 +40,7 @@ class Monitor final : private ExportHost, private BackendObserver {
   struct Setup {
     Graph& graph;
     std::span<const ExportSpec* const> exports;
+    std::shared_ptr<Objects> objects;  ///< which the graph may have as its credentials
     Wording wording;
     std::function<void()> quit;  ///< the program is to end
   };
@@ -61,8 +62,8 @@ class Monitor final : private ExportHost, private BackendObserver {
   Graph& graph() const { return setup_.graph; }
   ExportRegistry& exports() { return exports_; }
   Events& events() { return events_; }
-  Objects& objects() { return objects_; }
-  const Objects& objects() const { return objects_; }
+  Objects& objects() { return *setup_.objects; }
+  const Objects& objects() const { return *setup_.objects; }
   NbdService& nbd() { return nbd_; }
   Jobs& jobs() { return jobs_; }
   Types& types() { return types_; }
@@ -104,7 +105,7 @@ class Monitor final : private ExportHost, private BackendObserver {
 
  private:
   // ExportHost
-  Loop* find_loop(std::string_view iothread) override { return objects_.iothread(iothread); }
+  Loop* find_loop(std::string_view iothread) override { return setup_.objects->iothread(iothread); }
   NbdServer* nbd_server() override { return nbd_.server(); }
   void backend_made(Backend& backend) override;
   void export_deleted(const std::string& id, Backend& backend) override;
@@ -116,7 +117,6 @@ class Monitor final : private ExportHost, private BackendObserver {
   Types types_;
   std::vector<const Command*> commands_;
   Events events_;
-  Objects objects_;
   Jobs jobs_;
   NbdService nbd_;
   ExportRegistry exports_;

@@ -11,6 +11,7 @@
 
 #include "monitor/errors.h"
 #include "monitor/object_states.h"
+#include "monitor/option_dict.h"
 
 namespace ashlar::monitor {
 namespace {
@@ -93,8 +94,8 @@ Result<std::string> decrypt(const std::string& key, const std::string& vector,
 Result<std::string> decrypt_secret(const Objects& objects, const JsonInput& properties,
                                    const std::string& data) {
   const std::string key_id = *text_of(properties, "keyid");
-  const std::string* key = objects.secret(key_id);
-  if (key == nullptr) return refuse(fmt::format("No secret with id '{}'", key_id));
+  const Result<std::string> key = objects.secret(key_id);
+  if (!key) return refuse(fmt::format("No secret with id '{}'", key_id));
   const std::optional<std::string> vector = text_of(properties, "iv");
   if (!vector) return refuse("IV is required to decrypt secret");
   Result<std::string> decoded = decode_base64(*vector);
@@ -110,12 +111,9 @@ Result<std::unique_ptr<ObjectState>> create_secret(Objects& objects, const JsonI
   Result<std::string> bytes = data ? Result<std::string>(*data) : read_file(*file);
   const bool encrypted = properties.contains("keyid");
   const bool base64 = text_of(properties, "format") == "base64";
-  // What is encrypted is in base64 itself, whatever the format of what is inside.
-  if (bytes && encrypted) {
-    bytes = decode_base64(*bytes);
-    if (bytes) bytes = decrypt_secret(objects, properties, *bytes);
-  }
+  // The format is that of what was given: of the encrypted bytes, where they are.
   if (bytes && base64) bytes = decode_base64(*bytes);
+  if (bytes && encrypted) bytes = decrypt_secret(objects, properties, *bytes);
   if (!bytes) return fail(bytes.error());
   return std::make_unique<SecretState>(std::move(*bytes));
 }
@@ -127,6 +125,58 @@ Result<std::unique_ptr<ObjectState>> create_iothread(Objects& objects, const Jso
   }
   return std::make_unique<IoThreadState>(objects, *loop);
 }
+
+Result<std::unique_ptr<ObjectState>> create_tls(const Objects& objects, const JsonInput& properties,
+                                                std::string_view type) {
+  Result<OptionDict> members = to_options(properties);
+  if (!members) return fail(members.error());
+  members->erase("loaded");
+  Result<TlsSettings> settings = TlsSettings::take(type, *members);
+  if (!settings) return fail(settings.error());
+  std::optional<std::string> password;
+  if (settings->password_id) {
+    Result<std::string> found = objects.secret(*settings->password_id);
+    if (!found) return fail(found.error());
+    password = std::move(*found);
+  }
+  Result<std::shared_ptr<const TlsCredentials>> loaded = TlsCredentials::load(*settings, password);
+  if (password) OPENSSL_cleanse(password->data(), password->size());
+  if (!loaded) return fail(loaded.error());
+  return std::make_unique<TlsState>(std::move(*loaded));
+}
+
+Result<std::unique_ptr<ObjectState>> create_x509(Objects& objects, const JsonInput& properties) {
+  return create_tls(objects, properties, "tls-creds-x509");
+}
+Result<std::unique_ptr<ObjectState>> create_psk(Objects& objects, const JsonInput& properties) {
+  return create_tls(objects, properties, "tls-creds-psk");
+}
+Result<std::unique_ptr<ObjectState>> create_anonymous(Objects& objects,
+                                                      const JsonInput& properties) {
+  return create_tls(objects, properties, "tls-creds-anon");
+}
+
+constexpr ObjectProperty kVerifyPeer{"verify-peer", "bool", "bool", "true"};
+constexpr ObjectProperty kDirectory{"dir", "str", "string"};
+constexpr ObjectProperty kEndpoint{"endpoint", "(client server)", "QCryptoTLSCredsEndpoint",
+                                   "\"client\""};
+constexpr ObjectProperty kPriority{"priority", "str", "string"};
+constexpr ObjectProperty kLoaded{"loaded", "bool", "bool", "true"};
+
+constexpr ObjectProperty kX509Properties[] = {
+    kVerifyPeer,
+    kDirectory,
+    kEndpoint,
+    kPriority,
+    kLoaded,
+    {"sanity-check", "bool", "bool", "true"},
+    {"passwordid", "str", "string"},
+};
+constexpr ObjectProperty kPskProperties[] = {
+    kVerifyPeer, kDirectory, kEndpoint, kPriority, kLoaded, {"username", "str", "string"},
+};
+constexpr ObjectProperty kAnonymousProperties[] = {kVerifyPeer, kDirectory, kEndpoint, kPriority,
+                                                   kLoaded};
 
 constexpr ObjectProperty kSecretProperties[] = {
     {"data", "str", "string"},
@@ -147,6 +197,9 @@ constexpr ObjectProperty kIoThreadProperties[] = {
 constexpr ObjectKind kKinds[] = {
     {"iothread", "event-loop-base", kIoThreadProperties, create_iothread},
     {"secret", "secret_common", kSecretProperties, create_secret},
+    {"tls-creds-anon", "tls-creds", kAnonymousProperties, create_anonymous},
+    {"tls-creds-psk", "tls-creds", kPskProperties, create_psk},
+    {"tls-creds-x509", "tls-creds", kX509Properties, create_x509},
 };
 
 }  // namespace

@@ -1,11 +1,13 @@
 // What the kinds of objects hold.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "ashlar/loop.h"
+#include "async/tls.h"
 #include "monitor/objects.h"
 
 namespace ashlar::monitor {
@@ -31,6 +33,17 @@ class IoThreadState final : public ObjectState {
  private:
   Objects& objects_;
   Loop& loop_;
+};
+
+/// Loaded TLS credentials; connections that use them keep them when the object has gone.
+class TlsState final : public ObjectState {
+ public:
+  explicit TlsState(std::shared_ptr<const TlsCredentials> credentials)
+      : credentials_(std::move(credentials)) {}
+  const std::shared_ptr<const TlsCredentials>& credentials() const { return credentials_; }
+
+ private:
+  std::shared_ptr<const TlsCredentials> credentials_;
 };
 
 /// The members of a throttle group's limits, as Types reads them.

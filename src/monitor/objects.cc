@@ -81,11 +81,21 @@ const Objects::Object* Objects::find(std::string_view id) const {
   return found == objects_.end() ? nullptr : &found->second;
 }
 
-const std::string* Objects::secret(std::string_view id) const {
+Result<std::string> Objects::secret(std::string_view id) const {
   const Object* object = find(id);
-  if (object == nullptr) return nullptr;
-  const auto* state = dynamic_cast<const SecretState*>(object->state.get());
-  return state == nullptr ? nullptr : &state->bytes();
+  const auto* state =
+      object == nullptr ? nullptr : dynamic_cast<const SecretState*>(object->state.get());
+  if (state == nullptr) return fail(secret_not_found(id));
+  return state->bytes();
+}
+
+Result<std::shared_ptr<const TlsCredentials>> Objects::tls_credentials(std::string_view id) const {
+  const Object* object = find(id);
+  if (object == nullptr) return fail(tls_credentials_not_found(id));
+  const auto* state = dynamic_cast<const TlsState*>(object->state.get());
+  if (state != nullptr) return state->credentials();
+  return fail(Error(ErrorCode::kInvalidArgument, fmt::format("\"{}\" holds no TLS credentials", id))
+                  .because("tls-type", {std::string(id)}));
 }
 
 Loop* Objects::iothread(std::string_view id) const {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ashlar/credentials.h"
 #include "ashlar/error.h"
 #include "ashlar/loop.h"
 #include "monitor/json.h"
@@ -46,20 +47,21 @@ std::span<const ObjectKind> object_kinds();
 /// Defines "ObjectOptions" and "ObjectType".
 void define_object_types(Types& types);
 
-/// Control loop only.
-class Objects {
+/// Control loop only. Drivers find their secrets and credentials here.
+class Objects final : public CredentialStore {
  public:
   explicit Objects(Runtime& runtime);
   Objects(const Objects&) = delete;
-  ~Objects();
+  ~Objects() override;
 
   /// `options`: "qom-type", "id" and the properties, checked.
   Result<void> add(JsonInput options);
   /// Errors: unknown, or in use.
   Result<void> remove(std::string_view id);
 
-  /// The bytes of a secret; null when there is none of that name.
-  const std::string* secret(std::string_view id) const;
+  // CredentialStore
+  Result<std::string> secret(std::string_view id) const override;
+  Result<std::shared_ptr<const TlsCredentials>> tls_credentials(std::string_view id) const override;
   /// The loop of an iothread; null when there is none of that name.
   Loop* iothread(std::string_view id) const;
 

@@ -28,6 +28,7 @@ struct Bench {
   unsigned quits = 0;
   Monitor monitor{{.graph = graph,
                    .exports = builtin_exports(),
+                   .objects = std::make_shared<Objects>(*runtime),
                    .wording = {plain_text, no_image, node_name},
                    .quit = [this] {
                      ++quits;

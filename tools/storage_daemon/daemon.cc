@@ -42,10 +42,11 @@ std::unique_ptr<MonitorSession> make_session(monitor::Monitor& monitor, Stream& 
 
 }  // namespace
 
-Daemon::Daemon(Program& program, Graph& graph)
+Daemon::Daemon(Program& program, Graph& graph, std::shared_ptr<monitor::Objects> objects)
     : program_(program),
       monitor_({.graph = graph,
                 .exports = builtin_exports(),
+                .objects = std::move(objects),
                 .wording = daemon_wording(),
                 .quit = [this] { ending_.release(); }}) {}
 

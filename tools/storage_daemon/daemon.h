@@ -28,7 +28,7 @@ class MonitorSession {
 /// Control loop only.
 class Daemon {
  public:
-  Daemon(Program& program, Graph& graph);
+  Daemon(Program& program, Graph& graph, std::shared_ptr<monitor::Objects> objects);
   Daemon(const Daemon&) = delete;
   ~Daemon();
 

@@ -42,12 +42,15 @@ struct World {
     // Each is a thread only once something runs on it: for iothread objects.
     loops.io_loops = kMaxLoops - 1;
     runtime = Runtime::create(loops);
+    objects = std::make_shared<monitor::Objects>(*runtime);
     Graph::Options graph_options;
+    graph_options.credentials = objects;
     graph_options.drivers = builtin_drivers();
     graph_options.resolver = options.untrusted ? refuse_references() : follow_references();
     graph = std::make_unique<Graph>(*runtime, std::move(graph_options));
   }
   std::unique_ptr<Runtime> runtime;
+  std::shared_ptr<monitor::Objects> objects;
   std::unique_ptr<Graph> graph;
 };
 
@@ -95,7 +98,7 @@ int run_storage_daemon(Program& program, std::span<char* const> words) {
   int status = kFailure;
   {
     World world(*options);
-    Daemon daemon(program, *world.graph);
+    Daemon daemon(program, *world.graph, world.objects);
     status = sync_wait(*world.runtime, live(program, daemon, *options, readiness, signals));
   }
   return status;
