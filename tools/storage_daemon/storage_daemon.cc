@@ -94,6 +94,8 @@ int run_storage_daemon(Program& program, std::span<char* const> words) {
     const std::optional<int> parents_status = readiness.go_to_background(program);
     if (parents_status) return *parents_status;
   }
+  // A limit on files is then an error of the write, for the one who wrote.
+  std::signal(SIGXFSZ, SIG_IGN);
   const StopSignals signals;
   int status = kFailure;
   {
