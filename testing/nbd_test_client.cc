@@ -125,7 +125,6 @@ Task<Result<void>> NbdTestClient::enter(std::string name, NbdDialect dialect,
 Task<Result<void>> NbdTestClient::send_request(Request request, Bytes payload) {
   UnderWay& entry = under_way_[request.cookie];
   entry.request = request;
-  if (request.command == Command::kRead) entry.answer.data.resize(request.length);
   std::array<std::byte, kMaxRequestSize> head;
   encode(request, headers_of(dialect_), head);
   const auto size = static_cast<ptrdiff_t>(request_size(headers_of(dialect_)));
@@ -149,11 +148,13 @@ Task<Result<void>> NbdTestClient::take_chunk(const Chunk& chunk, UnderWay& of) {
     const Result<ByteRange> hole = decode_hole(bytes);
     if (!hole) co_return fail(hole.error());
     if (!asked.contains(*hole)) co_return wrong("a hole outside");
+    answer.data.resize(asked.length);
     answer.hole_bytes += hole->length;
   } else if (chunk.type == ChunkType::kOffsetData) {
     if (bytes.size() <= kDataOffsetSize) co_return wrong("a chunk without data");
     const ByteRange part(load_be<uint64_t>(bytes.data()), bytes.size() - kDataOffsetSize);
     if (!asked.contains(part)) co_return wrong("data outside");
+    answer.data.resize(asked.length);
     std::ranges::copy(bytes.subspan(kDataOffsetSize),
                       answer.data.begin() + static_cast<ptrdiff_t>(part.offset - asked.offset));
   } else if (chunk.type != ChunkType::kNone) {
