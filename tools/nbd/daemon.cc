@@ -91,6 +91,8 @@ void Daemon::ready(Stderr what) {
   const int kept = what == Stderr::kKept ? old_stderr_ : nowhere;
   if (kept >= 0) dup2(kept, STDERR_FILENO);
   if (nowhere > STDERR_FILENO) ::close(nowhere);
+  // Whoever reads the caller's stderr to its end does not wait for the server.
+  if (old_stderr_ >= 0) ::close(std::exchange(old_stderr_, -1));
 }
 
 Result<void> write_pid_file(const std::string& path) {

@@ -9,6 +9,7 @@
 #include "protocols/nbd_handshake.h"
 #include "protocols/nbd_transmission.h"
 #include "tools/nbd/socket_text.h"
+#include "tools/nbd/tls.h"
 
 namespace ashlar::tools::nbd {
 namespace {
@@ -42,12 +43,21 @@ struct Reply {
 /// One connection in the handshake.
 class Client {
  public:
-  explicit Client(std::unique_ptr<Stream> stream) : stream_(std::move(stream)) {}
+  struct Security {
+    std::shared_ptr<const TlsCredentials> credentials;  ///< null: none
+    std::string hostname;
+  };
+  Client(std::unique_ptr<Stream> stream, Security security)
+      : stream_(std::move(stream)), security_(std::move(security)) {}
 
   Task<Result<Listing>> list() {
     const Result<Style> style = co_await begin();
     if (!style) co_return fail(style.error());
     if (*style == Style::kOld) co_return co_await list_old_style();
+    if (security_.credentials) {
+      const Result<void> secured = co_await start_tls();
+      if (!secured) co_return fail(secured.error());
+    }
     Listing listing;
     Result<bool> agreed = co_await agree(Option::kExtendedHeaders);
     if (agreed && *agreed) listing.headers = Headers::kExtended;
@@ -81,6 +91,17 @@ class Client {
     got = co_await write(encode_client_flags(wanted));
     if (!got) co_return fail(got.error());
     co_return style;
+  }
+
+  Task<Result<void>> start_tls() {
+    const Result<bool> agreed = co_await agree(Option::kStartTls);
+    if (!agreed) co_return fail(agreed.error());
+    if (!*agreed) co_return fail(ErrorCode::kUnsupported, "Server does not support STARTTLS");
+    Result<TlsConnection> secured =
+        co_await tls_connect(std::move(stream_), security_.credentials, security_.hostname);
+    if (!secured) co_return fail(secured.error());
+    stream_ = std::move(secured->stream);
+    co_return ok();
   }
 
   Task<Result<Listing>> list_old_style() {
@@ -190,6 +211,7 @@ class Client {
   }
 
   std::unique_ptr<Stream> stream_;
+  const Security security_;
 };
 
 /// The flags' names, in the order of their bits.
@@ -240,8 +262,8 @@ std::string text_of(const Listed& each, Headers headers) {
   return text;
 }
 
-Task<Result<Listing>> fetch(std::unique_ptr<Stream> stream) {
-  Client client(std::move(stream));
+Task<Result<Listing>> fetch(std::unique_ptr<Stream> stream, Client::Security security) {
+  Client client(std::move(stream), std::move(security));
   co_return co_await client.list();
 }
 
@@ -249,12 +271,22 @@ Task<Result<Listing>> fetch(std::unique_ptr<Stream> stream) {
 
 int list_exports(Session& session, const Settings& settings) {
   Program& program = session.program();
+  Client::Security security;
+  security.hostname = settings.tls_hostname.empty() ? settings.address.host : settings.tls_hostname;
+  if (!settings.tls_credentials.empty()) {
+    auto found = tls_of(session, settings, TlsSettings::Endpoint::kClient);
+    if (!found) {
+      program.error(found.error().message());
+      return kFailure;
+    }
+    security.credentials = std::move(*found);
+  }
   Result<std::unique_ptr<Stream>> stream = session.wait(connect_stream(settings.address));
   if (!stream) {
     program.error(connect_error_text(stream.error(), settings.address));
     return kFailure;
   }
-  const Result<Listing> listing = session.wait(fetch(std::move(*stream)));
+  const Result<Listing> listing = session.wait(fetch(std::move(*stream), std::move(security)));
   if (!listing) {
     program.error(listing.error().message());
     return kFailure;

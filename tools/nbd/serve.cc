@@ -19,6 +19,7 @@
 #include "tools/common/temporary_overlay.h"
 #include "tools/nbd/kernel_device.h"
 #include "tools/nbd/socket_text.h"
+#include "tools/nbd/tls.h"
 
 namespace ashlar::tools::nbd {
 namespace {
@@ -152,6 +153,20 @@ std::vector<Loop*> all_loops(Runtime& runtime) {
   return loops;
 }
 
+/// Complains.
+bool read_tls(Session& session, const Settings& settings,
+              std::shared_ptr<const TlsCredentials>& into) {
+  if (settings.tls_credentials.empty()) return true;
+  Result<std::shared_ptr<const TlsCredentials>> found =
+      tls_of(session, settings, TlsSettings::Endpoint::kServer);
+  if (!found) {
+    session.program().error(found.error().message());
+    return false;
+  }
+  into = std::move(*found);
+  return true;
+}
+
 bool start_server(Session& session, const Settings& settings, Served& served,
                   NbdServerObserver& observer) {
   NbdServerOptions options;
@@ -160,6 +175,7 @@ bool start_server(Session& session, const Settings& settings, Served& served,
   options.max_connections = settings.max_connections;
   options.handshake_seconds = settings.handshake_seconds;
   options.observer = &observer;
+  if (!read_tls(session, settings, options.tls)) return false;
   Result<std::unique_ptr<NbdServer>> server = session.wait(NbdServer::start(std::move(options)));
   if (!server) {
     session.program().error(listen_error_text(server.error(), settings.address));

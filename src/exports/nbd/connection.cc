@@ -13,7 +13,7 @@ Task<void> nothing() { co_return; }
 }  // namespace
 
 Connection::Connection(std::unique_ptr<Stream> stream, const Setup& setup)
-    : setup_(setup), negotiation_(std::move(stream), setup.terms) {
+    : setup_(setup), negotiation_(std::move(stream), setup.terms, setup.tls) {
   stop_order_.connection = this;
   stop_order_.run = [](Posted& work) noexcept {
     static_cast<StopOrder&>(work).connection->transmission_->stop();
@@ -21,7 +21,9 @@ Connection::Connection(std::unique_ptr<Stream> stream, const Setup& setup)
 }
 
 Task<Result<Negotiation::Outcome>> Connection::negotiate() {
-  if (setup_.handshake_ns != 0) handshake_limit_.start(negotiation_.stream(), setup_.handshake_ns);
+  if (setup_.handshake_ns != 0) {
+    handshake_limit_.start(setup_.handshake_ns, [this] { negotiation_.shut_down(); });
+  }
   Result<Negotiation::Outcome> outcome = co_await negotiation_.run();
   co_await handshake_limit_.call_off();
   if (!outcome && handshake_limit_.passed()) {

@@ -26,7 +26,8 @@ class Connection {
  public:
   struct Setup {
     Terms terms;
-    uint64_t handshake_ns = 0;  ///< 0: no limit
+    std::shared_ptr<const TlsCredentials> tls;  ///< where terms.tls wants them
+    uint64_t handshake_ns = 0;                  ///< 0: no limit
     Place* place = nullptr;
   };
   Connection(std::unique_ptr<Stream> stream, const Setup& setup);

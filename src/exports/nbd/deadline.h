@@ -1,7 +1,9 @@
-// A time limit: ends a stream unless it is called off before.
+// A time limit: does something unless it is called off before.
 #pragma once
 
-#include "ashlar/stream.h"
+#include <functional>
+#include <utility>
+
 #include "ashlar/task.h"
 #include "async/cancel.h"
 #include "async/io_operation.h"
@@ -12,11 +14,12 @@ namespace ashlar::nbd {
 /// On one loop. call_off() is awaited before it goes away.
 class Deadline {
  public:
-  /// Shuts `stream` down after `duration_ns`. Once.
-  void start(Stream& stream, uint64_t duration_ns) {
+  /// Calls `end` after `duration_ns`. Once.
+  void start(uint64_t duration_ns, std::function<void()> end) {
+    end_ = std::move(end);
     timer_ = IoOperation::timer(Loop::current().now_ns() + duration_ns);
     waiting_ = true;
-    scope_.spawn(watch(*this, stream));
+    scope_.spawn(watch(*this));
   }
   Task<void> call_off() {
     if (waiting_) request_cancel(timer_);
@@ -25,14 +28,15 @@ class Deadline {
   bool passed() const noexcept { return passed_; }
 
  private:
-  static Task<void> watch(Deadline& self, Stream& stream) {
+  static Task<void> watch(Deadline& self) {
     const int64_t result = co_await self.timer_;
     self.waiting_ = false;
     if (result < 0) co_return;
     self.passed_ = true;
-    stream.shut_down();
+    self.end_();
   }
 
+  std::function<void()> end_;
   Scope scope_;
   IoOperation timer_;
   bool waiting_ = false;

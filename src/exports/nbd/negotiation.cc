@@ -16,12 +16,13 @@ constexpr size_t kDataStep = 4_KiB;
 
 }  // namespace
 
-Negotiation::Negotiation(std::unique_ptr<Stream> stream, const Terms& terms)
-    : stream_(std::move(stream)), answers_(terms) {}
+Negotiation::Negotiation(std::unique_ptr<Stream> stream, const Terms& terms,
+                         std::shared_ptr<const TlsCredentials> tls)
+    : tls_(std::move(tls)), stream_(std::move(stream)), shown_(stream_.get()), answers_(terms) {}
 
 void Negotiation::shut_down() noexcept {
   ending_ = true;
-  stream_->shut_down();
+  if (shown_ != nullptr) shown_->shut_down();
 }
 
 Task<Result<void>> Negotiation::send(Bytes bytes) {
@@ -94,6 +95,17 @@ Task<Result<Negotiation::Next>> Negotiation::serve_option() {
   co_return answer.next;
 }
 
+/// What a client sends before the TLS handshake is over is part of it, never an option.
+Task<Result<void>> Negotiation::start_tls() {
+  Result<TlsConnection> secured = co_await tls_accept(std::move(stream_), tls_);
+  shown_ = nullptr;
+  if (!secured) co_return fail(secured.error());
+  stream_ = std::move(secured->stream);
+  shown_ = stream_.get();
+  answers_.tls_started();
+  co_return ok();
+}
+
 Task<Result<Negotiation::Outcome>> Negotiation::run() {
   const Result<void> greeted = co_await greet();
   if (!greeted) co_return fail(greeted.error());
@@ -102,6 +114,10 @@ Task<Result<Negotiation::Outcome>> Negotiation::run() {
     if (!next) co_return fail(next.error());
     if (*next == Next::kTransmission) co_return Outcome::kTransmission;
     if (*next == Next::kEnd) break;
+    if (*next == Next::kTls) {
+      const Result<void> secured = co_await start_tls();
+      if (!secured) co_return fail(secured.error());
+    }
   }
   co_return Outcome::kEnded;
 }

@@ -5,6 +5,7 @@
 
 #include "ashlar/stream.h"
 #include "ashlar/task.h"
+#include "async/tls.h"
 #include "exports/nbd/options.h"
 
 namespace ashlar::nbd {
@@ -12,7 +13,9 @@ namespace ashlar::nbd {
 /// On the control loop: exports come and go there.
 class Negotiation {
  public:
-  Negotiation(std::unique_ptr<Stream> stream, const Terms& terms);
+  /// `tls`: what clients are met with that ask for TLS.
+  Negotiation(std::unique_ptr<Stream> stream, const Terms& terms,
+              std::shared_ptr<const TlsCredentials> tls);
 
   enum class Outcome : uint8_t { kTransmission, kEnded };
   /// Errors: what the client did wrong, and what the connection says.
@@ -32,8 +35,11 @@ class Negotiation {
   Task<Result<void>> read_data(size_t length, Bytes& data);
   Task<Result<void>> skip_data(size_t length);
   Task<Result<void>> send(Bytes bytes);
+  Task<Result<void>> start_tls();
 
+  const std::shared_ptr<const TlsCredentials> tls_;
   std::unique_ptr<Stream> stream_;
+  Stream* shown_;  // what shut_down() ends: during a TLS handshake the stream below it
   OptionAnswers answers_;
   bool ending_ = false;
 };

@@ -15,6 +15,8 @@
 
 namespace ashlar {
 
+class TlsCredentials;  // src/async/tls.h
+
 namespace nbd {
 class Connection;
 struct Place;
@@ -36,6 +38,8 @@ struct NbdServerOptions {
   std::vector<Loop*> loops;              ///< clients are spread over these; empty: the control loop
   unsigned max_connections = 100;        ///< more wait to be accepted; 0: no limit
   unsigned handshake_seconds = 10;       ///< for each client; 0: no limit
+  /// Clients must use TLS with these; null: they cannot. Of the server's endpoint.
+  std::shared_ptr<const TlsCredentials> tls;
   NbdServerObserver* observer = nullptr;  ///< outlives the server
 };
 

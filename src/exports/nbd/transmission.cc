@@ -64,7 +64,7 @@ void Transmission::stop() noexcept {
     stream_.shut_down();
   } else {
     // A client that does not read its replies holds nobody up for long.
-    farewell_.start(stream_, kFarewellNs);
+    farewell_.start(kFarewellNs, [this] { stream_.shut_down(); });
   }
 }
 
