@@ -5,6 +5,7 @@
 
 #include "drivers/file/file.h"
 #include "drivers/memory/memory.h"
+#include "drivers/nbd/nbd.h"
 #include "drivers/null/null.h"
 #include "exports/fuse/fuse.h"
 #include "exports/nbd/nbd.h"
@@ -15,9 +16,9 @@
 namespace ashlar {
 
 std::span<const DriverSpec* const> builtin_drivers() {
-  static constexpr std::array<const DriverSpec*, 7> list{
-      &file_driver,    &host_device_driver, &memory_driver, &null_aio_driver,
-      &null_co_driver, &qcow2_driver,       &raw_driver,
+  static constexpr std::array<const DriverSpec*, 8> list{
+      &file_driver,     &host_device_driver, &memory_driver, &nbd_driver,
+      &null_aio_driver, &null_co_driver,     &qcow2_driver,  &raw_driver,
   };
   return list;
 }

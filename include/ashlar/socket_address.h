@@ -29,7 +29,7 @@ struct SocketAddress {
 
   /// Takes "type" ("inet", "unix", "vsock", "fd") and the members of that type out of `dict`; the
   /// older form that wraps the members in "data" too. Other keys are left.
-  /// Errors: kInvalidArgument (reasons "socket-type", "socket-member") naming member and value.
+  /// Errors: kInvalidArgument (reasons "socket-type", "socket-member", "option-missing").
   static Result<SocketAddress> take(OptionDict& dict);
   static SocketAddress unix_socket(std::string path);
   static SocketAddress inet(std::string host, std::string port);

@@ -20,11 +20,12 @@ namespace ashlar {
 struct TlsSettings {
   enum class Kind : uint8_t { kX509, kPsk, kAnonymous } kind = Kind::kX509;
   enum class Endpoint : uint8_t { kClient, kServer } endpoint = Endpoint::kClient;
-  std::string directory;          ///< of the files below
-  bool verify_peer = true;        ///< a peer without a valid certificate is refused
-  bool sanity_check = true;       ///< x509: look for mistakes in the certificates while loading
-  std::string priority;           ///< which versions and ciphers; empty: NORMAL
-  std::string username = "qemu";  ///< psk, client: whose key of keys.psk
+  std::string directory;              ///< of the files below
+  std::string key_file = "keys.psk";  ///< psk: its name
+  bool verify_peer = true;            ///< a peer without a valid certificate is refused
+  bool sanity_check = true;           ///< x509: look for mistakes in the certificates while loading
+  std::string priority;               ///< which versions and ciphers; empty: NORMAL
+  std::string username = "qemu";      ///< psk, client: whose key of keys.psk
   std::optional<std::string> password_id;  ///< x509: the secret that decrypts the key
 
   /// Takes the members of an object of `type` out of `members`; others are left.

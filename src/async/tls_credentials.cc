@@ -136,7 +136,7 @@ std::string from_hex(std::string_view digits) {
 }
 
 Result<TlsKeys> load_keys(const TlsSettings& settings) {
-  const std::string path = tls_file(settings, "keys.psk");
+  const std::string path = tls_file(settings, settings.key_file);
   Result<bool> there = readable(path, Need::kRequired);
   if (!there) return fail(there.error());
   std::ifstream file(path);

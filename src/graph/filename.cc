@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "graph/graph_state.h"
 
 namespace ashlar {
@@ -14,12 +16,23 @@ constexpr std::string_view kPathPrefix = "file";
 
 const DriverSpec* find_by_prefix(const GraphState& graph, std::string_view prefix) {
   for (const DriverSpec* spec : graph.drivers()) {
-    if (!spec->filename_prefix.empty() && spec->filename_prefix == prefix) return spec;
+    if (takes_prefix(*spec, prefix)) return spec;
   }
   return nullptr;
 }
 
 }  // namespace
+
+bool takes_prefix(const DriverSpec& spec, std::string_view prefix) {
+  const std::string_view protocol = prefix.substr(0, prefix.find('+'));
+  std::string_view left = spec.filename_prefix;
+  while (!left.empty()) {
+    const size_t end = std::min(left.find(' '), left.size());
+    if (left.substr(0, end) == protocol) return true;
+    left.remove_prefix(std::min(end + 1, left.size()));
+  }
+  return false;
+}
 
 std::string_view filename_prefix(std::string_view filename) {
   const size_t end = filename.find_first_of(":/");

@@ -10,9 +10,15 @@
 namespace ashlar {
 
 class GraphState;
+struct DriverSpec;
 
 /// What precedes a colon before any slash: "nbd" of "nbd://host". Empty: a plain path.
 std::string_view filename_prefix(std::string_view filename);
+
+/// Whether `prefix` selects the driver. It can have several, with blanks between them in the list
+/// ("nbd nbds"); behind a plus sign stands a transport, which only the driver looks at
+/// ("nbd+unix").
+bool takes_prefix(const DriverSpec& spec, std::string_view prefix);
 
 /// The options of the storage behind a path or `prefix:...`, "driver" among them.
 /// Errors: kInvalidArgument "protocol-unknown" {prefix}.

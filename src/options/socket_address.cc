@@ -61,7 +61,7 @@ struct FdMembers {
 
 Error missing(std::string_view member) {
   return Error(ErrorCode::kInvalidArgument, fmt::format("socket address needs \"{}\"", member))
-      .because("socket-member", {std::string(member)});
+      .because("option-missing", {std::string(member)});
 }
 
 Error bad_member(std::string_view member, std::string_view value, std::string_view wanted) {

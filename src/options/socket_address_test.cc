@@ -70,7 +70,7 @@ TEST(SocketAddress, NamesTheMemberThatIsMissing) {
   for (const auto& one : cases) {
     const Result<SocketAddress> address = take_from(one.text);
     ASSERT_FALSE(address) << one.text;
-    EXPECT_EQ(address.error().reason(), "socket-member");
+    EXPECT_EQ(address.error().reason(), "option-missing");
     EXPECT_EQ(address.error().values()[0], one.member);
   }
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "graph/filename.h"
 #include "tools/common/peer_text.h"
 
 namespace ashlar::tools {
@@ -27,7 +28,7 @@ Result<const DriverSpec*> storage_of(const Graph& graph, std::string_view filena
   const std::string_view prefix = protocol_prefix(filename);
   if (prefix.empty()) return graph.find_driver(kDefaultStorage);
   for (const DriverSpec* driver : graph.drivers()) {
-    if (driver->kind == NodeKind::kStorage && driver->filename_prefix == prefix) return driver;
+    if (driver->kind == NodeKind::kStorage && takes_prefix(*driver, prefix)) return driver;
   }
   return complaint(ErrorCode::kNotFound, fmt::format("Unknown protocol '{}'", prefix));
 }

@@ -33,8 +33,18 @@ constexpr PeerWords kWords[] = {
 
     // Connections and credentials.
     {"socket-connect", "Failed to connect to '{0}': {errno}"},
+    {"socket-type", "Parameter 'type' does not accept value '{0}'"},
     {"socket-lookup", "address resolution failed for {0}:{1}: {2}"},
     {"socket-path-long", "UNIX socket path '{0}' is too long"},
+    {"nbd-uri", "No valid URL specified"},
+    {"nbd-address", "error parsing address '{0}'"},
+    {"nbd-server-missing", "NBD server address missing"},
+    {"nbd-server-twice", "{0} and {1} may not be used at the same time"},
+    {"nbd-export", "Requested export not available{1}"},
+    {"nbd-tls-required",
+     "TLS negotiation required before continuing{1}\nDid you forget a valid tls-creds?"},
+    {"nbd-context", "Could not open image: Invalid argument"},
+    {"nbd-read-only", "request on write denied without write permission"},
     {"secret-not-found", "No secret with id '{0}'"},
     {"tls-not-found", "No TLS credentials with id '{0}'"},
     {"tls-type", "Object with id '{0}' is not TLS credentials"},
