@@ -6,7 +6,7 @@ if(NOT GTest_FOUND)
 endif()
 
 # Also run under the thread sanitizer.
-set(concurrency_folders concurrency async graph backend request drivers formats filters)
+set(concurrency_folders concurrency async graph backend request drivers formats filters monitor)
 
 file(GLOB_RECURSE test_sources CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}
      ${PROJECT_SOURCE_DIR}/src/*_test.cc ${PROJECT_SOURCE_DIR}/testing/*_test.cc

@@ -3,42 +3,27 @@
 
 #include <gtest/gtest.h>
 
-#include "ashlar/builtin.h"
-#include "monitor/check.h"
 #include "testing/memory_stream.h"
+#include "testing/monitor_world.h"
 
 namespace ashlar::monitor {
 namespace {
 
-std::string plain_text(const Error& error) { return error.message(); }
-std::string no_image(const Node& node) {
-  return R"({"filename":")" + node.name() + R"(","format":"x","virtual-size":0})";
-}
-std::string node_name(const Node& node) { return node.name(); }
+using testing::MonitorWorld;
 
-/// A monitor on the real loop, and clients of it.
+/// Where a session is found while it runs.
 struct Bench {
-  Bench() : graph(*runtime, {.drivers = builtin_drivers(), .resolver = {}, .limits = {}}) {}
-  ~Bench() {
-    const Result<void> closed = sync_wait(*runtime, monitor.close());
-    EXPECT_TRUE(closed);
+  Bench() {
+    world.on_quit([this] {
+      if (session != nullptr) session->stop();
+    });
   }
-  std::unique_ptr<Runtime> runtime = Runtime::create({.io_loops = 2});
-  Graph graph;
-  unsigned quits = 0;
-  Monitor monitor{{.graph = graph,
-                   .exports = builtin_exports(),
-                   .objects = std::make_shared<Objects>(*runtime),
-                   .wording = {plain_text, no_image, node_name},
-                   .quit = [this] {
-                     ++quits;
-                     if (session != nullptr) session->stop();
-                   }}};
-  QmpSession* session = nullptr;  // the one that runs
+  MonitorWorld world;
+  QmpSession* session = nullptr;
 };
 
 Task<void> serve(Bench& bench, std::unique_ptr<Stream> stream) {
-  QmpSession session(bench.monitor, *stream, QmpSession::Layout::kLines);
+  QmpSession session(bench.world.monitor(), *stream, QmpSession::Layout::kLines);
   bench.session = &session;
   co_await session.run();
   bench.session = nullptr;
@@ -78,7 +63,7 @@ using Lines = std::vector<std::string>;
 constexpr std::string_view kStart = R"({"execute":"qmp_capabilities"})";
 
 Lines answers(Bench& bench, const std::string& text) {
-  Lines lines = sync_wait(*bench.runtime, talk(bench, std::string(kStart) + text));
+  Lines lines = sync_wait(bench.world.runtime(), talk(bench, std::string(kStart) + text));
   if (lines.size() >= 2) lines.erase(lines.begin(), lines.begin() + 2);
   return lines;
 }
@@ -87,7 +72,7 @@ TEST(QmpSession, GreetsAndWantsNegotiationFirst) {
   Bench bench;
   const std::string text =
       std::string(R"({"execute":"query-jobs","id":1})") + std::string(kStart) + std::string(kStart);
-  const Lines lines = sync_wait(*bench.runtime, talk(bench, text));
+  const Lines lines = sync_wait(bench.world.runtime(), talk(bench, text));
   ASSERT_EQ(lines.size(), 4u);
   EXPECT_TRUE(lines[0].starts_with(R"({"QMP": {"version": {"qemu": )"));
   EXPECT_EQ(lines[1], R"({"id": 1, "error": {"class": "CommandNotFound", "desc": )"
@@ -124,8 +109,8 @@ TEST(QmpSession, TellsWhatIsWrongWithAMessageAndGoesOn) {
 TEST(QmpSession, RunsOutOfBandOnlyWhatMayAndOnlyWhenAgreed) {
   Bench bench;
   const Lines lines = sync_wait(
-      *bench.runtime, talk(bench,
-                           R"({"execute":"qmp_capabilities","arguments":{"enable":["oob"]}}
+      bench.world.runtime(), talk(bench,
+                                  R"({"execute":"qmp_capabilities","arguments":{"enable":["oob"]}}
               {"exec-oob":"query-jobs","id":1} {"exec-oob":"quit","id":2})"));
   ASSERT_EQ(lines.size(), 4u);
   EXPECT_EQ(lines[2], R"({"return": [], "id": 1})");
@@ -137,7 +122,7 @@ TEST(QmpSession, QuitsOnceItWasAnsweredAndDoesNothingAfterIt) {
   Bench bench;
   const Lines lines = answers(bench, R"({"execute":"quit"}{"execute":"query-jobs"})");
   ASSERT_FALSE(lines.empty());
-  EXPECT_EQ(bench.quits, 1u);
+  EXPECT_EQ(bench.world.quits(), 1u);
   for (const std::string& line : lines) EXPECT_EQ(line.find("[]"), line.npos) << line;
 }
 

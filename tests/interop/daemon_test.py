@@ -5,9 +5,10 @@ import socket
 import subprocess
 import sys
 import unittest
+import xml.dom.minidom
 from pathlib import Path
 
-from daemon import DAEMON, TIMEOUT, DaemonCase, Qmp
+from daemon import DAEMON, IMG, TIMEOUT, DaemonCase, Qmp
 
 
 class WireTest(DaemonCase):
@@ -134,6 +135,38 @@ class ProcessTest(DaemonCase):
         self.assertEqual(manager.recv(100), b"READY=1")
         self.stop()
         self.assertEqual(manager.recv(100), b"STOPPING=1")
+
+    def test_it_takes_over_a_socket_of_the_service_manager(self):
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(self.path("given"))
+        listener.listen()
+
+        def become_service():
+            os.dup2(listener.fileno(), 3)
+            os.set_inheritable(3, True)
+            os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+
+        daemon = subprocess.Popen([DAEMON, "--chardev", "socket,id=m,fd=3,server=on,wait=off",
+                                   "--monitor", "m"], preexec_fn=become_service, close_fds=False)
+        qmp = Qmp(self.path("given"))
+        self.addCleanup(qmp.close)
+        self.assertEqual(qmp("quit"), {})
+        self.assertEqual(daemon.wait(TIMEOUT), 0)
+
+    def test_the_graph_is_drawn(self):
+        self.image("a.raw")
+        qmp = self.start("--blockdev", "driver=file,node-name=f,filename=a.raw",
+                         "--draw-graph", "graph.dot", "--draw-graph", "graph.svg")
+        self.assertIn('label="f\\nfile"', (self.folder / "graph.dot").read_text())
+        drawing = xml.dom.minidom.parse(self.path("graph.svg"))
+        self.assertEqual(len(drawing.getElementsByTagName("rect")), 1)
+        qmp("quit")
+        self.image("top.qcow2", fmt="qcow2")
+        drawn = subprocess.run([IMG, "info", "--graph=svg", self.path("top.qcow2")], check=True,
+                               capture_output=True, text=True)
+        drawing = xml.dom.minidom.parseString(drawn.stdout)
+        self.assertEqual(len(drawing.getElementsByTagName("rect")), 2)
 
     def test_options_are_carried_out_from_left_to_right(self):
         image = self.image("a.raw")

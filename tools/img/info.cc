@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "monitor/graph_view.h"
 #include "tools/common/image_arguments.h"
 #include "tools/common/image_report.h"
 #include "tools/common/json_writer.h"
@@ -18,9 +19,11 @@ constexpr OptionRow kChainRow{.name = "backing-chain",
 constexpr OptionRow kLimitsRow{.name = "limits", .help = "show the limits of requests, too"};
 constexpr OptionRow kCacheRow{
     .name = "cache", .letter = 't', .value = "MODE", .help = "cache mode"};
-constexpr OptionRow kOptions[] = {kFormatRow, kImageOptsRow,  kChainRow,
-                                  kCacheRow,  kForceShareRow, kLimitsRow,
-                                  kOutputRow, kObjectRow,     kUntrustedRow};
+constexpr OptionRow kGraphRow{
+    .name = "graph", .value = "dot|svg", .help = "draw the image and all images below it instead"};
+constexpr OptionRow kOptions[] = {kFormatRow,     kImageOptsRow, kChainRow,  kCacheRow,
+                                  kForceShareRow, kLimitsRow,    kOutputRow, kObjectRow,
+                                  kUntrustedRow,  kGraphRow};
 
 std::optional<ImageReport> report_image(Session& session, const ImageRequest& request,
                                         const Arguments& arguments) {
@@ -86,6 +89,23 @@ void print_json(Program& program, const std::vector<ImageReport>& reports,
   program.out().write(text + "\n");
 }
 
+/// The whole chain is opened: what is missing is an error here.
+int draw(Program& program, const Arguments& arguments, ImageRequest request) {
+  const std::string_view form = *arguments.value(kGraphRow.name);
+  if (form != "dot" && form != "svg") {
+    program.error(fmt::format("--graph expects 'dot' or 'svg', not '{}'", form));
+    return kFailure;
+  }
+  request.flags.no_backing = false;
+  const StartedSession started = start_session(program, arguments);
+  if (!started.session) return started.status;
+  const std::optional<NodeRef> node = open_node(*started.session, request);
+  if (!node) return kFailure;
+  const monitor::GraphView view = monitor::view_graph(started.session->graph());
+  program.out().write(form == "svg" ? to_svg(view) : to_dot(view));
+  return kSuccess;
+}
+
 int run(Program& program, const Arguments& arguments) {
   const auto form = output_form(program, arguments);
   if (!form || !check_operands(program, arguments, {1, 1}, "Expecting one image file name")) {
@@ -98,6 +118,7 @@ int run(Program& program, const Arguments& arguments) {
   request->flags.no_backing = true;
   const auto cache = arguments.value(kCacheRow.name);
   if (cache && !set_cache_mode(program, *request, *cache, "cache")) return kFailure;
+  if (arguments.has(kGraphRow.name)) return draw(program, arguments, std::move(*request));
   const StartedSession started = start_session(program, arguments);
   if (!started.session) return started.status;
   const std::vector<ImageReport> reports = collect(*started.session, *request, arguments);
