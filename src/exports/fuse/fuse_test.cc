@@ -133,13 +133,12 @@ TEST_F(Fuse, ReadsAndWritesOfManyClientsReachTheDevice) {
   auto work = [fd](int first) {
     std::vector<char> block(4096);
     for (int at = first; at < 256; at += 8) {
+      const off_t offset = off_t{at} * 4096;
       std::memset(block.data(), at, block.size());
-      if (::pwrite(fd, block.data(), block.size(), at * 4096) != 4096) return 1;
-      if (at % 3 == 0 &&
-          ::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at * 4096, 4096) != 0) {
-        return 2;
-      }
-      if (::pread(fd, block.data(), block.size(), at * 4096) != 4096) return 3;
+      if (::pwrite(fd, block.data(), block.size(), offset) != 4096) return 1;
+      constexpr int kPunch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+      if (at % 3 == 0 && ::fallocate(fd, kPunch, offset, 4096) != 0) return 2;
+      if (::pread(fd, block.data(), block.size(), offset) != 4096) return 3;
       if (block[77] != static_cast<char>(at % 3 == 0 ? 0 : at)) return 4;
     }
     return 0;
