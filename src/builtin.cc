@@ -10,15 +10,16 @@
 #include "exports/fuse/fuse.h"
 #include "exports/nbd/nbd.h"
 #include "exports/vhost_user_blk/vhost_user_blk.h"
+#include "filters/throttle/throttle.h"
 #include "formats/qcow2/qcow2.h"
 #include "formats/raw/raw.h"
 
 namespace ashlar {
 
 std::span<const DriverSpec* const> builtin_drivers() {
-  static constexpr std::array<const DriverSpec*, 8> list{
-      &file_driver,     &host_device_driver, &memory_driver, &nbd_driver,
-      &null_aio_driver, &null_co_driver,     &qcow2_driver,  &raw_driver,
+  static constexpr std::array<const DriverSpec*, 9> list{
+      &file_driver,    &host_device_driver, &memory_driver, &nbd_driver,      &null_aio_driver,
+      &null_co_driver, &qcow2_driver,       &raw_driver,    &throttle_driver,
   };
   return list;
 }

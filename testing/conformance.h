@@ -4,11 +4,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "ashlar/driver.h"
 #include "ashlar/loop.h"
 #include "ashlar/options.h"
+#include "ashlar/throttle.h"
 
 namespace ashlar {
 
@@ -19,6 +21,7 @@ struct ConformanceSubject {
   std::function<OptionDict(uint64_t size)> make;
   OpenFlags flags{};
   RuntimeOptions runtime{};
+  std::shared_ptr<const ThrottleGroupStore> throttle_groups{};
   /// Devices that keep nothing are tested for what they accept and refuse.
   enum class Keeps : uint8_t { kEverything, kWhileOpen, kNothing } keeps = Keeps::kEverything;
 };

@@ -16,7 +16,7 @@ Bench::Bench(const ConformanceSubject& subject, std::string name)
     : subject_(subject),
       name_(std::move(name)),
       options_(subject.make(kSize)),
-      device_(subject.runtime),
+      device_(subject.runtime, subject.throttle_groups),
       model_(kSize) {
   expect_success(device_.open(options_, subject.flags), "open");
 }

@@ -41,9 +41,12 @@ void require(const Result<void>& result, const char* what) {
 
 }  // namespace
 
-TestDevice::TestDevice(const RuntimeOptions& runtime) : runtime_(Runtime::create(runtime)) {
+TestDevice::TestDevice(const RuntimeOptions& runtime,
+                       std::shared_ptr<const ThrottleGroupStore> groups)
+    : runtime_(Runtime::create(runtime)) {
   Graph::Options options;
   options.drivers = builtin_drivers();
+  options.throttle_groups = std::move(groups);
   graph_ = std::make_unique<Graph>(*runtime_, std::move(options));
   backend_ = *graph_->create_backend();
 }

@@ -19,7 +19,8 @@ namespace ashlar {
 /// control loop.
 class TestDevice {
  public:
-  explicit TestDevice(const RuntimeOptions& runtime = {});
+  explicit TestDevice(const RuntimeOptions& runtime = {},
+                      std::shared_ptr<const ThrottleGroupStore> groups = {});
   TestDevice(const TestDevice&) = delete;
   /// Closes everything; an error then ends the test program.
   ~TestDevice();

@@ -19,6 +19,7 @@ namespace ashlar {
 
 class Backend;
 class NodeRef;
+class ThrottleGroup;
 
 /// A counted reference. The last one destroys: waits for requests, detaches the medium (which
 /// closes if nobody else uses it), and frees the object. Control loop only.
@@ -122,9 +123,15 @@ class Backend {
   /// Errors: kNoMedium. Unknown is not zero.
   virtual Result<uint64_t> size() const = 0;
   virtual bool writable() const = 0;
+  /// Bytes the medium occupies in the host's file system, without its backing images; empty when
+  /// unknown.
+  virtual std::optional<uint64_t> allocated_size() const = 0;
   /// Writes complete when they are durable (each is followed by a flush).
   enum class WriteCache : uint8_t { kBack, kThrough };
   virtual void set_write_cache(WriteCache mode) = 0;
+  /// Requests share the limits of `group` from now on; null: no limits. Those that wait go on.
+  virtual Task<void> set_throttle(std::shared_ptr<ThrottleGroup> group) = 0;
+  virtual std::shared_ptr<ThrottleGroup> throttle() const = 0;
 
   // --- The medium.
 

@@ -25,6 +25,7 @@
 namespace ashlar {
 
 class EpochDomain;  // src/async/epoch.h
+class ThrottleGroupStore;
 
 /// How a node is opened. Children inherit what makes sense for them.
 struct OpenFlags {
@@ -120,6 +121,8 @@ class OpenContext {
   virtual NodeHost& host() = 0;
   /// The user's secrets and TLS credentials.
   virtual const CredentialStore& credentials() const = 0;
+  /// The user's throttle groups; lives as long as the graph.
+  virtual const ThrottleGroupStore& throttle_groups() const = 0;
   /// Opens the child described by options "name" (a node-name) or "name.*".
   /// Errors: kInvalidArgument when it is missing.
   virtual Task<Result<Child*>> open_child(std::string name, ChildRole role) = 0;
@@ -137,6 +140,12 @@ class PreparedReopen {
 };
 
 class FormatDriver;
+
+/// While this lives, a driver holds back no request. See Driver::lift_limits().
+class LiftedLimits {
+ public:
+  virtual ~LiftedLimits() = default;
+};
 
 /// One opened driver. Requests may come from any loop and overlap; the rest only from the control
 /// loop with requests drained.
@@ -179,6 +188,9 @@ class Driver {
   virtual Result<void> apply_permissions(Permissions used, Permissions shared);
   virtual Task<Result<std::unique_ptr<PreparedReopen>>> prepare_reopen(OptionDict& options,
                                                                        const OpenFlags& flags);
+  /// Somebody above waits for all requests. A driver that lets requests wait for anything but I/O
+  /// lets them go on, and holds back none until the answer is destroyed, which may be after itself.
+  virtual std::unique_ptr<LiftedLimits> lift_limits() { return nullptr; }
   /// Writes back everything. Called once, before destruction; errors are reported, then it closes.
   virtual Task<Result<void>> close();
 };

@@ -17,6 +17,7 @@
 #include "ashlar/loop.h"
 #include "ashlar/node.h"
 #include "ashlar/options.h"
+#include "ashlar/throttle.h"
 
 namespace ashlar {
 
@@ -51,6 +52,7 @@ class Graph {
     GraphLimits limits{};
     /// Secrets and TLS credentials for drivers; empty: no_credentials().
     std::shared_ptr<const CredentialStore> credentials{};
+    std::shared_ptr<const ThrottleGroupStore> throttle_groups{};  ///< empty: none
   };
   Graph(Runtime& runtime, Options options);
   ~Graph();

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "ashlar/backend.h"
 #include "ashlar/node.h"
@@ -11,6 +12,7 @@
 #include "async/sync.h"
 #include "backend/error_policy.h"
 #include "backend/statistics.h"
+#include "backend/throttle_group.h"
 #include "graph/graph_node.h"
 #include "graph/root_user.h"
 
@@ -33,6 +35,7 @@ class BackendImpl final : public Backend, public RootUser {
   Task<Result<void>> resize(uint64_t size, ResizeFlags flags) override;
   Result<uint64_t> size() const override;
   bool writable() const override;
+  std::optional<uint64_t> allocated_size() const override;
   void set_write_cache(WriteCache mode) override { write_cache_.store(mode); }
 
   bool has_medium() const override { return medium_.load() != nullptr; }
@@ -50,6 +53,9 @@ class BackendImpl final : public Backend, public RootUser {
   Task<Result<void>> remove() override;
   Task<void> drain_begin() override;
   void drain_end() override;
+
+  Task<void> set_throttle(std::shared_ptr<ThrottleGroup> group) override;
+  std::shared_ptr<ThrottleGroup> throttle() const override;
 
   void set_error_policy(ErrorPolicy on_read, ErrorPolicy on_write) override {
     errors_.set(on_read, on_write);
@@ -86,6 +92,12 @@ class BackendImpl final : public Backend, public RootUser {
   Result<void> admit_range(const GraphNode& node, ByteRange range) const;
   Result<void> admit_write(const GraphNode& node) const;
   Error no_medium() const;
+  /// Awaitable: continues when the limits allow `operation`.
+  template <typename Operation>
+  static ThrottleMember::AdmitAwaiter within_limits(ThrottleMember& member,
+                                                    const Operation& operation);
+  void lift_limits();
+  void restore_limits();
   bool through() const noexcept { return write_cache_.load() == WriteCache::kThrough; }
 
   Task<Result<void>> resize_here(uint64_t size, ResizeFlags flags);
@@ -110,10 +122,14 @@ class BackendImpl final : public Backend, public RootUser {
   ErrorPolicies errors_;
   StatisticsSlots statistics_;
   std::atomic<WriteCache> write_cache_{WriteCache::kBack};
-  Mutex head_writes_;  // to a disk whose format was guessed
+  Mutex head_writes_;                               // to a disk whose format was guessed
+  std::atomic<ThrottleMember*> throttle_{nullptr};  // throttle_member_; changes while drained
+  std::atomic<bool> limits_lifted_{false};
 
   // Control loop only.
   Mutex medium_changes_;
+  std::unique_ptr<ThrottleMember> throttle_member_;
+  std::vector<std::unique_ptr<LiftedLimits>> lifted_below_;
   DeviceCallbacks* device_ = nullptr;
   Origin device_origin_ = Origin::kIndependent;
   unsigned drained_ = 0;

@@ -82,10 +82,12 @@ Task<Result<void>> BackendImpl::remove() {
 
 Task<void> BackendImpl::drain_begin() {
   if (drained_++ == 0 && device_ != nullptr) device_->drained_begin();
+  lift_limits();
   co_await gate_.close();
 }
 
 void BackendImpl::drain_end() {
+  if (drained_ == 1) restore_limits();
   gate_.open();
   if (--drained_ == 0 && device_ != nullptr) device_->drained_end();
 }

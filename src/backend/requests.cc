@@ -98,6 +98,23 @@ struct BackendImpl::Flush {
   void count(StatisticsSlots& statistics) const { statistics.add(Counter::kFlushes, 1); }
 };
 
+namespace {
+
+/// Of the image at `node`, without what is below it by a backing edge.
+std::optional<uint64_t> allocated_below(const Node& node) {
+  if (const auto own = node.driver().allocated_size()) return own;
+  std::optional<uint64_t> sum;
+  for (const Node::ChildLink& child : node.children()) {
+    if (child.role == ChildRole::kBacking) continue;
+    const std::optional<uint64_t> part = allocated_below(*child.node);
+    if (!part) return std::nullopt;
+    sum = sum.value_or(0) + *part;
+  }
+  return sum;
+}
+
+}  // namespace
+
 Error BackendImpl::no_medium() const {
   return Error(ErrorCode::kNoMedium, "there is no medium in " + describe())
       .because("no-medium", {name_});
@@ -132,6 +149,14 @@ Result<void> BackendImpl::admit(const GraphNode* node, const Operation& operatio
   return ok();
 }
 
+template <typename Operation>
+ThrottleMember::AdmitAwaiter BackendImpl::within_limits(ThrottleMember& member,
+                                                        const Operation& operation) {
+  const auto direction =
+      Operation::kKind == Kind::kRead ? ThrottleDirection::kRead : ThrottleDirection::kWrite;
+  return member.admit(direction, operation.range.length);
+}
+
 /// While drained, requests wait instead of failing.
 Task<Result<Gate::Pass>> BackendImpl::enter_late() {
   if (gate_.waiting() >= kMaxWaiting) {
@@ -155,6 +180,15 @@ Task<Result<void>> BackendImpl::serve(Operation operation) {
     // Stays the root while this request has its pass.
     GraphNode* node = medium_.load(std::memory_order_acquire);
     if (Result<void> admitted = admit(node, operation); !admitted) co_return admitted;
+    if constexpr (requires { operation.range; }) {
+      if (ThrottleMember* limits = throttle_.load(std::memory_order_acquire)) {
+        ThrottleMember::AdmitAwaiter allowed = within_limits(*limits, operation);
+        co_await allowed;
+        // The medium may be on its way out since.
+        node = medium_.load(std::memory_order_acquire);
+        if (Result<void> admitted = admit(node, operation); !admitted) co_return admitted;
+      }
+    }
     EpochDomain::Ticket ticket = graph_.requests().enter();
     std::optional<Result<void>> done = operation.now(*node);
     if (!done) done = co_await operation.run(*node);
@@ -214,6 +248,13 @@ Result<uint64_t> BackendImpl::size() const {
   GraphNode* node = medium_.load();
   if (node == nullptr) return fail(no_medium());
   return node->size();
+}
+
+std::optional<uint64_t> BackendImpl::allocated_size() const {
+  std::lock_guard lock(shown_);
+  const Node* node = medium_.load();
+  if (node == nullptr) return std::nullopt;
+  return allocated_below(*node);
 }
 
 bool BackendImpl::writable() const {

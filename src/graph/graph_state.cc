@@ -30,7 +30,9 @@ GraphState::GraphState(Runtime& runtime, Graph::Options options)
       drivers_(options.drivers),
       resolver_(options.resolver ? std::move(options.resolver) : refuse_references()),
       limits_(options.limits),
-      credentials_(options.credentials ? std::move(options.credentials) : no_credentials()) {
+      credentials_(options.credentials ? std::move(options.credentials) : no_credentials()),
+      throttle_groups_(options.throttle_groups ? std::move(options.throttle_groups)
+                                               : no_throttle_groups()) {
   starter_.graph = this;
   starter_.run = [](Posted& work) noexcept {
     Starter& starter = static_cast<Starter&>(work);

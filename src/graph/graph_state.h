@@ -29,6 +29,7 @@ class GraphState {
   const GraphLimits& limits() const noexcept { return limits_; }
   ReferenceResolver& resolver() const noexcept { return *resolver_; }
   const CredentialStore& credentials() const noexcept { return *credentials_; }
+  const ThrottleGroupStore& throttle_groups() const noexcept { return *throttle_groups_; }
   std::span<const DriverSpec* const> drivers() const noexcept { return drivers_; }
   const DriverSpec* find_driver(std::string_view name) const noexcept;
   /// Requests in flight in the whole graph. Any loop.
@@ -102,6 +103,7 @@ class GraphState {
   std::unique_ptr<ReferenceResolver> resolver_;
   GraphLimits limits_;
   std::shared_ptr<const CredentialStore> credentials_;
+  std::shared_ptr<const ThrottleGroupStore> throttle_groups_;
   EpochDomain requests_;
   std::mutex structure_;
   Mutex changes_;

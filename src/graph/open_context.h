@@ -24,6 +24,9 @@ class NodeOpenContext final : public OpenContext {
   const OpenFlags& flags() const override { return node_.flags(); }
   NodeHost& host() override { return node_; }
   const CredentialStore& credentials() const override { return session_.graph().credentials(); }
+  const ThrottleGroupStore& throttle_groups() const override {
+    return session_.graph().throttle_groups();
+  }
   Task<Result<Child*>> open_child(std::string name, ChildRole role) override;
   Task<Result<Child*>> open_reference(std::string name, ChildRole role,
                                       Reference reference) override;

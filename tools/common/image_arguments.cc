@@ -63,8 +63,7 @@ StartedSession start_session(Program& program, const Arguments& arguments,
     }
   }
   const Trust trust = arguments.has(kUntrustedRow.name) ? Trust::kNothing : Trust::kImages;
-  auto session = std::make_unique<Session>(program, trust, runtime);
-  session->objects() = std::move(objects);
+  auto session = std::make_unique<Session>(program, trust, runtime, std::move(objects));
   return {.session = std::move(session), .status = kSuccess};
 }
 

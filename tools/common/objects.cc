@@ -1,5 +1,5 @@
 // Reading of --object: secrets in plain text, in base64, in files, or encrypted with another
-// secret; TLS credentials.
+// secret; TLS credentials; throttle groups.
 #include "tools/common/objects.h"
 
 #include <fcntl.h>
@@ -132,6 +132,7 @@ Result<void> Objects::add(std::string_view text) {
   const std::optional<std::string> type = options->take_text("qom-type");
   if (!type) return invalid("Parameter 'qom-type' is missing");
   if (!TlsSettings::describe(*type).empty()) return add_tls(*type, std::move(*options));
+  if (*type == "throttle-group") return add_throttle_group(std::move(*options));
   if (*type != "secret") {
     return invalid(fmt::format("Parameter 'qom-type' does not accept value '{}'", *type));
   }
@@ -170,6 +171,13 @@ Result<void> Objects::add_secret(OptionDict options) {
   return ok();
 }
 
+Result<void> Objects::add_throttle_group(OptionDict options) {
+  const std::optional<std::string> id = options.take_text("id");
+  if (Result<void> right = check_id(id); !right) return right;
+  if (Result<void> unused = check_unused(*id); !unused) return unused;
+  return throttle_groups_->add(*id, std::move(options));
+}
+
 Result<void> Objects::add_tls(const std::string& type, OptionDict options) {
   const std::optional<std::string> id = options.take_text("id");
   if (Result<void> right = check_id(id); !right) return right;
@@ -201,7 +209,9 @@ Result<void> Objects::check_id(const std::optional<std::string>& id) {
 }
 
 Result<void> Objects::check_unused(const std::string& id) const {
-  if (!secrets_.contains(id) && !tls_.contains(id)) return ok();
+  const bool taken =
+      secrets_.contains(id) || tls_.contains(id) || throttle_groups_->throttle_group(id) != nullptr;
+  if (!taken) return ok();
   return invalid(
       fmt::format("attempt to add duplicate property '{}' to object (type 'container')", id));
 }
@@ -232,7 +242,7 @@ Result<void> Objects::check_encrypted(OptionDict& options, std::string_view key_
 std::optional<std::string> object_help(std::string_view text) {
   if (text == "help" || text == "?") {
     return "List of user creatable objects:\n"
-           "  secret\n  tls-creds-anon\n  tls-creds-psk\n  tls-creds-x509\n";
+           "  secret\n  throttle-group\n  tls-creds-anon\n  tls-creds-psk\n  tls-creds-x509\n";
   }
   if (text == "secret,help" || text == "secret,?") {
     return "secret options:\n"
@@ -242,6 +252,7 @@ std::optional<std::string> object_help(std::string_view text) {
            "  iv=<string>\n"
            "  keyid=<string>\n";
   }
+  if (text == "throttle-group,help" || text == "throttle-group,?") return ThrottleGroups::help();
   const size_t comma = text.find(',');
   if (comma == text.npos || (text.substr(comma) != ",help" && text.substr(comma) != ",?")) {
     return std::nullopt;

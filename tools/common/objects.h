@@ -1,4 +1,4 @@
-// What --object creates: secrets, that is passwords and keys by id, and TLS credentials.
+// What --object creates: secrets, that is passwords and keys, TLS credentials, throttle groups.
 #pragma once
 
 #include <map>
@@ -10,10 +10,12 @@
 #include "ashlar/credentials.h"
 #include "ashlar/error.h"
 #include "ashlar/options.h"
+#include "tools/common/throttle_groups.h"
 
 namespace ashlar::tools {
 
-/// The user's objects: secrets, whose contents are wiped at the end, and TLS credentials.
+/// The user's objects: secrets, whose contents are wiped at the end, TLS credentials, and throttle
+/// groups.
 class Objects final : public CredentialStore {
  public:
   Objects() = default;
@@ -23,8 +25,8 @@ class Objects final : public CredentialStore {
 
   /// Creates what `--object text` describes: `secret,id=ID,data=TEXT` or `file=NAME`, with
   /// format=raw|base64; or the same as a JSON object. What is encrypted with another secret (keyid=
-  /// and iv=) is checked and then refused. Or `tls-creds-x509,id=ID,dir=FOLDER,...` and its kin.
-  /// Errors carry the whole text for the user.
+  /// and iv=) is checked and then refused. Or `tls-creds-x509,id=ID,dir=FOLDER,...` and its kin, or
+  /// `throttle-group,id=ID,LIMITS`. Errors carry the whole text for the user.
   Result<void> add(std::string_view text);
 
   /// The bytes of a secret; null when there is none.
@@ -32,9 +34,11 @@ class Objects final : public CredentialStore {
 
   Result<std::string> secret(std::string_view id) const override;
   Result<std::shared_ptr<const TlsCredentials>> tls_credentials(std::string_view id) const override;
+  std::shared_ptr<const ThrottleGroupStore> throttle_groups() const { return throttle_groups_; }
 
  private:
   Result<void> add_secret(OptionDict options);
+  Result<void> add_throttle_group(OptionDict options);
   Result<void> add_tls(const std::string& type, OptionDict options);
   static Result<void> check_id(const std::optional<std::string>& id);
   Result<void> check_unused(const std::string& id) const;
@@ -43,6 +47,7 @@ class Objects final : public CredentialStore {
 
   std::map<std::string, std::string, std::less<>> secrets_;
   std::map<std::string, std::shared_ptr<const TlsCredentials>, std::less<>> tls_;
+  std::shared_ptr<ThrottleGroups> throttle_groups_ = std::make_shared<ThrottleGroups>();
 };
 
 /// What `--object help` or `--object TYPE,help` prints; empty when `text` asks for neither.

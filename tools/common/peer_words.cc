@@ -25,6 +25,21 @@ constexpr PeerWords kWords[] = {
     {"json-not-object", "Invalid JSON object given"},
     {"json-name", "Could not parse the JSON options: {cause}"},
 
+    // Limits.
+    {"throttle-type", "Invalid parameter type for '{0}', expected: integer"},
+    {"throttle-range", "bps/iops/max values must be within [0, 1000000000000000]"},
+    {"throttle-length-range", "{0} value must be in the range [0, 4294967295]"},
+    {"throttle-total-and-one",
+     "bps/iops/max total values and read/write values cannot be used at the same time"},
+    {"throttle-size-alone", "iops size requires an iops value to be set"},
+    {"throttle-length-zero", "the burst length cannot be 0"},
+    {"throttle-length-without-burst", "burst length set without burst rate"},
+    {"throttle-length-high", "burst length too high for this burst rate"},
+    {"throttle-burst-without-average", "bps_max/iops_max require corresponding bps/iops values"},
+    {"throttle-burst-low", "bps_max/iops_max cannot be lower than bps/iops"},
+    {"throttle-group-missing", "Please specify a throttle group"},
+    {"throttle-group-not-found", "Throttle group '{0}' does not exist"},
+
     // Exports.
     {"fuse-mountpoint", "Failed to stat '{0}': {errno}"},
     {"fuse-mountpoint-kind", "'{0}' is not a regular file"},

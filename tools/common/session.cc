@@ -6,10 +6,12 @@
 
 namespace ashlar::tools {
 
-Session::Session(Program& program, Trust trust, const RuntimeOptions& runtime) : program_(program) {
+Session::Session(Program& program, Trust trust, const RuntimeOptions& runtime, Objects objects)
+    : program_(program), objects_(std::move(objects)) {
   runtime_ = Runtime::create(runtime);
   Graph::Options options;
   options.drivers = builtin_drivers();
+  options.throttle_groups = objects_.throttle_groups();
   options.resolver = trust == Trust::kImages ? follow_references() : refuse_references();
   // The objects outlive the graph.
   options.credentials =

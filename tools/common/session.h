@@ -17,7 +17,7 @@ enum class Trust : uint8_t { kImages, kNothing };
 /// What a command works with. References to nodes and backends must be gone before it ends.
 class Session {
  public:
-  Session(Program& program, Trust trust, const RuntimeOptions& runtime = {});
+  Session(Program& program, Trust trust, const RuntimeOptions& runtime = {}, Objects objects = {});
   Session(const Session&) = delete;
   /// Closes what close() has not.
   ~Session();

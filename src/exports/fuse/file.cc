@@ -38,6 +38,7 @@ ExportedFile::ExportedFile(Backend& backend, Manners manners, FileStatus owned_b
 FileStatus ExportedFile::status() const {
   FileStatus status;
   status.size = backend_.size().value_or(0);
+  status.allocated = backend_.allocated_size().value_or(status.size);
   status.permissions = permissions_.load();
   status.user = user_.load();
   status.group = group_.load();

@@ -17,6 +17,7 @@ namespace ashlar::fuse {
 /// Of a file: who may use it, and since when it is as it is.
 struct FileStatus {
   uint64_t size = 0;
+  uint64_t allocated = 0;    ///< bytes it occupies in the host's file system
   uint32_t permissions = 0;  ///< as of chmod
   uint32_t user = 0;
   uint32_t group = 0;

@@ -48,7 +48,7 @@ struct stat attributes_of(const ExportedFile& file) {
   attributes.st_uid = status.user;
   attributes.st_gid = status.group;
   attributes.st_size = static_cast<off_t>(status.size);
-  attributes.st_blocks = static_cast<blkcnt_t>(divide_up(status.size, 512));
+  attributes.st_blocks = static_cast<blkcnt_t>(divide_up(status.allocated, 512));
   attributes.st_blksize = kBlock;
   attributes.st_mtim.tv_sec = static_cast<time_t>(status.changed_ns / kNanoseconds);
   attributes.st_mtim.tv_nsec = static_cast<long>(status.changed_ns % kNanoseconds);
