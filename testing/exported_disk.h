@@ -47,7 +47,9 @@ class ExportedDisk {
   Frontend& frontend(Frontend::Options options = {});
   /// One request on a queue of `from`; a test failure when it does not come back.
   Frontend::Completion request(Frontend& from, uint16_t queue, const Frontend::Demand& demand);
-  /// Waits until `from`'s connection has ended, and says why: the reason of its error.
+  /// Closes `from` and waits until the export knows.
+  void leave(Frontend& from);
+  /// Waits until the export has ended `from`'s connection, and says why: the reason of its error.
   std::string end_of(Frontend& from);
 
  private:
@@ -55,6 +57,7 @@ class ExportedDisk {
   std::unique_ptr<TestDevice> device_;
   std::unique_ptr<Export> export_;
   std::vector<std::unique_ptr<Frontend>> frontends_;
+  size_t clients_ = 0;  // that have left, or were made to
 };
 
 /// Types of requests, as the guest writes them.

@@ -111,6 +111,10 @@ Task<Result<void>> Frontend::set_in_flight() {
       co_return fail(ErrorCode::kIo, "no memory came for requests in flight");
     }
     in_flight_ = std::move(answer->descriptors.front());
+    const ByteRange part(in_flight_area_.offset, in_flight_area_.size);
+    Result<SharedMemory> mapped = SharedMemory::map(in_flight_, part);
+    if (!mapped) co_return fail(mapped.error());
+    log_ = std::move(*mapped);
   }
   const std::vector<int> file{in_flight_.get()};
   co_return co_await command(Request::kSetInFlight, encode_in_flight(in_flight_area_), file);
@@ -135,6 +139,7 @@ Task<Result<void>> Frontend::start() {
 
 Task<Result<void>> Frontend::start_queue(uint16_t index) {
   GuestQueue& queue = *queues_[index];
+  co_await quieten(queue);
   Result<OwnedDescriptor> kick = create_event();
   Result<OwnedDescriptor> call = create_event();
   Result<OwnedDescriptor> error = create_event();
@@ -169,7 +174,7 @@ Task<Result<void>> Frontend::start_queue(uint16_t index) {
   }
   co_await queue.kicker.set(*duplicate(queue.kick));
   queue.called.set(*duplicate(queue.call));
-  pumps_.spawn(pump(queue));
+  queue.pump.spawn(pump(queue));
   state.number = 1;
   if ((features_ & bit(kProtocolFeatures)) == 0) co_return ok();
   co_return co_await command(Request::kSetRingEnable, encode_ring_state(state));
@@ -187,6 +192,7 @@ Task<Result<uint16_t>> Frontend::stop_queue(uint16_t index) {
 
 Task<void> Frontend::close() {
   co_await disconnect();
+  news_.reset();
   for (const auto& queue : queues_) {
     for (Waiting& waiting : queue->waiting) {
       if (waiting.handle) std::exchange(waiting.handle, {}).resume();
@@ -196,13 +202,16 @@ Task<void> Frontend::close() {
 
 Task<void> Frontend::disconnect() {
   socket_.shut_down();
-  for (const auto& queue : queues_) queue->called.interrupt();
-  co_await pumps_.join();
-  for (const auto& queue : queues_) {
-    co_await queue->kicker.set(OwnedDescriptor());
-    queue->called.resume();
-  }
+  for (const auto& queue : queues_) co_await quieten(*queue);
   socket_ = DescriptorSocket();
+}
+
+/// Nobody listens to the device or kicks it any more.
+Task<void> Frontend::quieten(GuestQueue& queue) {
+  queue.called.interrupt();
+  co_await queue.pump.join();
+  queue.called.resume();
+  co_await queue.kicker.set(OwnedDescriptor());
 }
 
 // --- Messages ---------------------------------------------------------------------------------
@@ -354,7 +363,10 @@ void Frontend::kick(uint16_t index) {
   if (queues_[index]->ring.device_wants_kick()) queues_[index]->kicker.signal();
 }
 
-void Frontend::kick_always(uint16_t index) { queues_[index]->kicker.signal(); }
+Task<void> Frontend::kick_always(uint16_t index) {
+  queues_[index]->kicker.signal();
+  co_return;
+}
 
 Task<Result<Frontend::Completion>> Frontend::request(uint16_t index, Demand demand) {
   const Placed placed = place(index, demand);

@@ -105,13 +105,15 @@ class Frontend {
   Placed place(uint16_t queue, const Demand& demand);
   void kick(uint16_t queue);
   /// Kicks whatever the ring says.
-  void kick_always(uint16_t queue);
+  Task<void> kick_always(uint16_t queue);
   /// How often the device called.
   uint64_t calls(uint16_t queue) const { return queues_[queue]->calls; }
 
   GuestRing& ring(uint16_t queue) { return queues_[queue]->ring; }
   std::span<std::byte> memory() const { return memory_->bytes(); }
   const OwnedDescriptor& memory_file() const { return memory_file_; }
+  /// What the first queue notes of its requests in flight.
+  std::span<std::byte> in_flight_log() const { return log_->bytes(); }
   Region whole_memory() const;
   /// Memory for `size` bytes that nothing else uses, for tests that build chains by hand.
   uint64_t allocate(uint64_t size);
@@ -132,6 +134,7 @@ class Frontend {
     OwnedDescriptor kick, call, error;
     EventSignaller kicker;
     EventWaiter called;
+    Scope pump;
     uint64_t calls = 0;
     uint64_t table_at = 0;
   };
@@ -140,6 +143,7 @@ class Frontend {
   static constexpr uint64_t kHeaderSize = 16;
 
   Task<void> pump(GuestQueue& queue);
+  Task<void> quieten(GuestQueue& queue);
   void deliver(GuestQueue& queue);
   Task<Result<void>> make_memory();
   Task<Result<void>> make_queues();
@@ -153,8 +157,8 @@ class Frontend {
   uint64_t allocated_ = 0;
   std::vector<std::unique_ptr<GuestQueue>> queues_;
   OwnedDescriptor in_flight_;
+  std::optional<SharedMemory> log_;
   InFlightArea in_flight_area_;
-  Scope pumps_;
 };
 
 }  // namespace ashlar::vhost

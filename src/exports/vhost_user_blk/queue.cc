@@ -118,6 +118,8 @@ Task<void> Queue::wait_for_work() {
 /// At most one ring full: other work of this loop has its turn, too.
 Queue::Taken Queue::take_available() {
   const auto waiting = static_cast<uint16_t>(run_.ring.available_index() - run_.next);
+  check_memory();
+  if (failed_) return Taken::kFailed;
   if (waiting == 0) return Taken::kNothing;
   if (waiting > run_.ring.size()) {
     fail_with(Error(ErrorCode::kInvalidArgument,
@@ -217,9 +219,12 @@ void Queue::publish() {
   run_.log.published(answered_, used_);
   answered_.clear();
   if (run_.ring.wants_call(before, used_)) call_.signal();
-  if (run_.memory->broken()) {
-    fail_with(Error(ErrorCode::kIo, "the guest's memory was cut off").because("vhost-memory"));
-  }
+  check_memory();
+}
+
+void Queue::check_memory() {
+  if (!run_.memory->broken()) return;
+  fail_with(Error(ErrorCode::kIo, "the guest's memory was cut off").because("vhost-memory"));
 }
 
 void Queue::fail_with(const Error& error) noexcept {

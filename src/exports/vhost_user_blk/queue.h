@@ -81,6 +81,7 @@ class Queue {
   Task<void> finish_later(Request& request, StartedRequest started);
   void finish(Request& request, Status status, uint64_t fills);
   void publish();
+  void check_memory();
   void fail_with(const Error& error) noexcept;
 
   BlockDevice& device_;
