@@ -16,8 +16,9 @@
 namespace ashlar {
 namespace {
 
-/// What has no position is written where it is.
-constexpr uint64_t kNoOffset = ~uint64_t{0};
+/// Signals that are sent without hearing of their end, one after the other. An event that the other
+/// side has filled up holds each of them: so many, and no more.
+constexpr unsigned kMostUnheard = 64;
 
 }  // namespace
 
@@ -67,19 +68,27 @@ void EventWaiter::interrupt() noexcept {
 
 void EventSignaller::signal() {
   if (!event_) return;
+  if (unheard_ < kMostUnheard) return signal_unheard();
   again_ = true;
   if (sending_.running() == 0) sending_.spawn(send());
 }
 
+void EventSignaller::signal_unheard() noexcept {
+  ++unheard_;
+  IoOperation operation = IoOperation::signal(event_.get());
+  Loop::current().submit(operation);
+}
+
+/// Makes sure that those before have arrived: an event that has room holds none of them.
 Task<void> EventSignaller::send() {
-  uint64_t one = 1;
-  const iovec vector = {.iov_base = &one, .iov_len = sizeof one};
   while (std::exchange(again_, false)) {
-    IoOperation operation = IoOperation::write(event_.get(), &vector, 1, kNoOffset);
-    on_its_way_ = &operation;
-    // Whatever the result: an event that cannot be signalled is the other side's loss.
-    (void)co_await operation;
+    IoOperation room = IoOperation::poll(event_.get(), POLLOUT);
+    on_its_way_ = &room;
+    const int64_t result = co_await room;
     on_its_way_ = nullptr;
+    if (result < 0) co_return;
+    unheard_ = 0;
+    signal_unheard();
   }
 }
 
@@ -88,6 +97,8 @@ Task<void> EventSignaller::set(OwnedDescriptor event) {
   // It may wait for ever, for a reader that does not come.
   if (on_its_way_ != nullptr) request_cancel(*on_its_way_);
   co_await sending_.join();
+  co_await yield();  // the loop turns, and with it goes what was submitted
+  unheard_ = 0;
   event_ = std::move(event);
 }
 

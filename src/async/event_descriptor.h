@@ -55,11 +55,13 @@ class EventSignaller {
   Task<void> set(OwnedDescriptor event);
 
  private:
+  void signal_unheard() noexcept;
   Task<void> send();
 
   OwnedDescriptor event_;
   Scope sending_;
   IoOperation* on_its_way_ = nullptr;
+  unsigned unheard_ = 0;
   bool again_ = false;
 };
 

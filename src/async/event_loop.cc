@@ -97,7 +97,10 @@ IoEngine* EventLoop::engine() noexcept {
 
 void EventLoop::submit(IoOperation& operation) noexcept {
   assert(Loop::current_or_null() == this);
-  if (operation.kind == IoOperation::Kind::kCancel) {
+  if (operation.kind == IoOperation::Kind::kSignal) {
+    IoEngine* carrier = stopping_ ? nullptr : engine();
+    if (carrier != nullptr) carrier->submit(operation);
+  } else if (operation.kind == IoOperation::Kind::kCancel) {
     cancel(operation);
   } else if (stopping_) {
     operation.result = -ECANCELED;

@@ -86,4 +86,11 @@ IoOperation IoOperation::cancel(IoOperation& target) {
   return operation;
 }
 
+IoOperation IoOperation::signal(int fd) {
+  IoOperation operation;
+  operation.kind = Kind::kSignal;
+  operation.fd = fd;
+  return operation;
+}
+
 }  // namespace ashlar

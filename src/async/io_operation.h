@@ -31,6 +31,8 @@ class IoOperation : public Posted {
     kSend,      ///< sendmsg(fd, message, flags | MSG_NOSIGNAL)
     kCancel,    ///< cancels `target`, which then ends with -ECANCELED if it was not too late;
                 ///< the value is 0, or -ENOENT or -EALREADY if it was
+    kSignal,    ///< adds 1 to the eventfd fd. Submitted and forgotten: not awaited, never ended;
+                ///< fd stays open until the loop has turned
   };
 
   // Not an aggregate: GCC 12 destroys aggregate awaiters twice.
@@ -49,6 +51,7 @@ class IoOperation : public Posted {
   static IoOperation send(int fd, msghdr& message, int flags = 0);
   /// `target` may have finished already; it is not looked into.
   static IoOperation cancel(IoOperation& target);
+  static IoOperation signal(int fd);
 
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> self) noexcept {

@@ -2,6 +2,7 @@
 #include "async/ring_engine.h"
 
 #include <poll.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <utility>
@@ -93,9 +94,10 @@ void prepare(io_uring_sqe& entry, const IoOperation& operation) {
     case Kind::kCancel:
       return io_uring_prep_cancel(&entry, operation.target, 0);
     case Kind::kTimer:
+    case Kind::kSignal:
       break;
   }
-  assert(false);  // the loop keeps its timers itself
+  assert(false);  // the loop keeps its timers itself, signals are sent at once
   std::unreachable();
 }
 
@@ -140,7 +142,25 @@ void RingEngine::enqueue_or_keep(IoOperation& operation) noexcept {
   if (!backlog_.empty() || !enqueue(operation)) backlog_.push(operation);
 }
 
+/// Without a completion: nobody would do anything with it but wake up.
+void RingEngine::send_signal(int fd) noexcept {
+  static constexpr uint64_t kOne = 1;
+  io_uring_sqe* entry = free_entry();
+  if (entry == nullptr) {
+    io_uring_submit(&ring_);
+    entry = free_entry();
+  }
+  if (entry == nullptr) {
+    [[maybe_unused]] const ssize_t wrote = write(fd, &kOne, sizeof kOne);
+    return;
+  }
+  io_uring_prep_write(entry, fd, &kOne, sizeof kOne, 0);
+  if ((ring_.features & IORING_FEAT_CQE_SKIP) != 0) entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
+  io_uring_sqe_set_data64(entry, kIgnoredTag);
+}
+
 void RingEngine::submit(IoOperation& operation) noexcept {
+  if (operation.kind == IoOperation::Kind::kSignal) return send_signal(operation.fd);
   ++in_flight_;
   operation.polling = false;
   if (operation.kind == IoOperation::Kind::kCancel && backlog_.remove(*operation.target)) {

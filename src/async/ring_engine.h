@@ -29,6 +29,7 @@ class RingEngine final : public IoEngine {
   io_uring_sqe* free_entry() noexcept;
   bool enqueue(IoOperation& operation) noexcept;
   void enqueue_or_keep(IoOperation& operation) noexcept;
+  void send_signal(int fd) noexcept;
   void feed() noexcept;
   void arm_wake() noexcept;
   void start() noexcept;

@@ -42,7 +42,7 @@ TEST(SharedMemory, CannotBeMappedBeyondItsEnd) {
   auto made = SharedMemory::create("test", 8192);
   ASSERT_TRUE(made);
   for (const ByteRange& part : {ByteRange(0, 8193), ByteRange(8192, 1), ByteRange(0, 0),
-                               ByteRange(~uint64_t{0}, 2), ByteRange(4096, ~uint64_t{0} - 4095)}) {
+                                ByteRange(~uint64_t{0}, 2), ByteRange(4096, ~uint64_t{0} - 4095)}) {
     const Result<SharedMemory> mapped = SharedMemory::map(made->second, part);
     ASSERT_FALSE(mapped) << part.offset << "+" << part.length;
     EXPECT_EQ(mapped.error().reason(), "memory-size");
@@ -153,9 +153,10 @@ TEST_P(EventTest, AWaitCanBeInterrupted) {
 Task<void> signal_a_full_event(OwnedDescriptor event) {
   EventSignaller signaller;
   co_await signaller.set(std::move(event));
-  signaller.signal();
-  co_await yield();
-  signaller.signal();
+  for (int count = 0; count < 200; ++count) {
+    signaller.signal();
+    co_await yield();
+  }
   co_await signaller.set(OwnedDescriptor());
 }
 
@@ -164,8 +165,28 @@ TEST_P(EventTest, ASignalThatNobodyTakesDoesNotHoldTheLoopUp) {
   OwnedDescriptor event(eventfd(0, EFD_CLOEXEC));
   const uint64_t most = ~uint64_t{1};
   ASSERT_EQ(write(event.get(), &most, sizeof most), static_cast<ssize_t>(sizeof most));
-  if (GetParam() == Files::kThreads) return;  // a thread of the pool waits there instead
   sync_wait(*runtime_, signal_a_full_event(std::move(event)));
+}
+
+Task<uint64_t> count_signals(int event, OwnedDescriptor theirs) {
+  EventSignaller signaller;
+  co_await signaller.set(std::move(theirs));
+  for (int count = 0; count < 1000; ++count) {
+    signaller.signal();
+    if (count % 10 == 0) co_await yield();
+  }
+  co_await signaller.set(OwnedDescriptor());
+  uint64_t signals = 0;
+  EXPECT_EQ(read(event, &signals, sizeof signals), static_cast<ssize_t>(sizeof signals));
+  co_return signals;
+}
+
+TEST_P(EventTest, SignalsArriveAllOrAsOne) {
+  const Result<OwnedDescriptor> event = create_event();
+  const uint64_t signals =
+      sync_wait(*runtime_, count_signals(event->get(), std::move(*duplicate(*event))));
+  EXPECT_GE(signals, 64u);
+  EXPECT_LE(signals, 1000u);
 }
 
 TEST(Event, IsAnEventOrAPipe) {

@@ -89,6 +89,13 @@ int64_t try_at_once(IoOperation& operation) {
   return errno == EINTR ? -EAGAIN : -errno;
 }
 
+/// A full event needs no signal: whoever looks at it sees that there was one.
+void signal_now(int fd) {
+  constexpr uint64_t kOne = 1;
+  if (poll_now(fd, POLLOUT, 0) <= 0) return;
+  [[maybe_unused]] const ssize_t wrote = write(fd, &kOne, sizeof kOne);
+}
+
 }  // namespace
 
 void ThreadEngine::run_on_pool(Posted& work) noexcept {
@@ -112,6 +119,7 @@ void ThreadEngine::end_on_loop(Posted& work) noexcept {
 }
 
 void ThreadEngine::submit(IoOperation& operation) noexcept {
+  if (operation.kind == Kind::kSignal) return signal_now(operation.fd);
   operation.engine = this;
   ++in_flight_;
   if (operation.kind == Kind::kCancel) {

@@ -46,6 +46,11 @@ constexpr PeerWords kWords[] = {
     {"fuse-mountpoint-busy", "There already is a FUSE export on '{0}'"},
     {"fuse-mount", "Failed to mount FUSE session to export"},
 
+    {"vhost-block-size",
+     "Property {0}.logical-block-size doesn't take value {1} (minimum: 512, maximum: 2097152)"},
+    {"vhost-no-queues", "num-queues must be greater than 0"},
+    {"vhost-address", "Only socket address types 'unix' and 'fd' are supported"},
+
     // Connections and credentials.
     {"socket-connect", "Failed to connect to '{0}': {errno}"},
     {"socket-type", "Parameter 'type' does not accept value '{0}'"},

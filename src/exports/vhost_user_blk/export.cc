@@ -41,24 +41,30 @@ struct VhostUserBlkOptions {
 constexpr std::array<ObjectOption, 1> kObjects{
     {{.name = "addr", .kind = ObjectOption::Kind::kSocketAddress}}};
 
-Error bad_option(std::string_view name, std::string_view wants, std::string value) {
-  return Error(
-             ErrorCode::kInvalidArgument,
-             fmt::format("vhost-user-blk: option \"{}\" wants {}, not \"{}\"", name, wants, value))
-      .because("vhost-option", {std::string(name), std::move(value)});
+Error bad_option(std::string message) {
+  return Error(ErrorCode::kInvalidArgument, "vhost-user-blk: option " + message);
 }
 
-Result<void> check_options(const VhostUserBlkOptions& options) {
-  if (!is_power_of_two(options.block_size) || options.block_size < kSmallestBlock ||
-      options.block_size > kLargestBlock) {
-    return fail(bad_option("logical-block-size", "a power of two from 512 to 2097152",
-                           std::to_string(options.block_size)));
+Result<void> check_options(const VhostUserBlkOptions& options, const std::string& id) {
+  const bool block_fits = is_power_of_two(options.block_size) &&
+                          options.block_size >= kSmallestBlock &&
+                          options.block_size <= kLargestBlock;
+  if (!block_fits) {
+    return fail(bad_option(fmt::format("\"logical-block-size\" wants a power of two from 512 to "
+                                       "2097152, not {}",
+                                       options.block_size))
+                    .because("vhost-block-size", {id, std::to_string(options.block_size)}));
   }
   if (options.queues == 0 || options.queues > kMostQueues) {
-    return fail(bad_option("num-queues", "1 to 256", std::to_string(options.queues)));
+    return fail(
+        bad_option(fmt::format("\"num-queues\" wants 1 to {}, not {}", kMostQueues, options.queues))
+            .because(options.queues == 0 ? "vhost-no-queues" : "vhost-queues",
+                     {std::to_string(options.queues), std::to_string(kMostQueues)}));
   }
   if (options.serial.size() > BlockDevice::kMostSerial) {
-    return fail(bad_option("serial", "up to 20 bytes", options.serial));
+    return fail(bad_option(fmt::format("\"serial\" wants up to {} bytes, not \"{}\"",
+                                       BlockDevice::kMostSerial, options.serial))
+                    .because("vhost-serial", {options.serial}));
   }
   return ok();
 }
@@ -69,11 +75,13 @@ struct Parsed {
   SocketAddress address;
 };
 
-Result<Parsed> parse(OptionDict& dict) {
+Result<Parsed> parse(ExportSetup& setup) {
+  OptionDict& dict = setup.options;
   Parsed parsed;
   Result<VhostUserBlkOptions> options = take_options<VhostUserBlkOptions>(dict);
   if (!options) return fail(options.error());
-  if (Result<void> checked = check_options(*options); !checked) return fail(checked.error());
+  if (Result<void> checked = check_options(*options, setup.id); !checked)
+    return fail(checked.error());
   parsed.options = std::move(*options);
   if (!dict.has_subtree("addr")) {
     return fail(Error(ErrorCode::kInvalidArgument, "vhost-user-blk: option \"addr\" is missing")
@@ -99,7 +107,7 @@ Result<Parsed> parse(OptionDict& dict) {
 }
 
 Task<Result<std::unique_ptr<Export>>> start_export(ExportSetup setup) {
-  Result<Parsed> parsed = parse(setup.options);
+  Result<Parsed> parsed = parse(setup);
   if (!parsed) co_return fail(parsed.error());
   Result<std::unique_ptr<Listener>> listener =
       co_await Listener::open(std::move(parsed->address), kBacklog);
