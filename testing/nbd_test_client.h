@@ -60,6 +60,9 @@ class NbdTestClient {
   /// Both, for a request that is alone.
   Task<Result<NbdAnswer>> ask(nbd::Request request, nbd::Bytes payload = {});
 
+  /// What both sides speak from now on; for those who negotiate by option().
+  void set_dialect(NbdDialect dialect) { dialect_ = dialect; }
+
   Stream& stream() { return *stream_; }
   /// Goes away without a word.
   void hang_up() { stream_.reset(); }

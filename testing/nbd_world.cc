@@ -1,20 +1,28 @@
 // Start and end of the NBD world.
 #include "testing/nbd_world.h"
 
-#include <gtest/gtest.h>
-
+#include <stdexcept>
 #include <utility>
 
 #include "exports/nbd/nbd.h"
 
 namespace ashlar::testing {
+namespace {
+
+/// The world itself has no reason to fail.
+template <typename T>
+T must(Result<T> result) {
+  if (!result) throw std::runtime_error(result.error().message());
+  if constexpr (!std::is_void_v<T>) return std::move(*result);
+}
+
+}  // namespace
 
 NbdWorld::NbdWorld(const Settings& settings)
     : graph_(WorldGraph::Settings{.seed = settings.seed, .loops = settings.loops}) {
   graph_.world().files["f"] = make_file(settings.size);
   backend_ = *graph_.graph().create_backend("b");
-  const Result<void> inserted = graph_.wait(backend_->insert_medium(open_file("f")));
-  EXPECT_TRUE(inserted);
+  must(graph_.wait(backend_->insert_medium(open_file("f"))));
   graph_.wait(start(settings));
 }
 
@@ -24,10 +32,7 @@ NbdWorld::~NbdWorld() {
 }
 
 NodeRef NbdWorld::open_file(const std::string& name) {
-  Result<NodeRef> node =
-      graph_.open(R"({"driver": "memory", "filename": ")" + name + R"("})", OpenFlags());
-  EXPECT_TRUE(node);
-  return node ? std::move(*node) : NodeRef();
+  return must(graph_.open(R"({"driver": "memory", "filename": ")" + name + R"("})", OpenFlags()));
 }
 
 Task<void> NbdWorld::start(const Settings& settings) {
@@ -40,7 +45,7 @@ Task<void> NbdWorld::start(const Settings& settings) {
   options.handshake_seconds = settings.handshake_seconds;
   options.observer = this;
   Result<std::unique_ptr<NbdServer>> server = co_await NbdServer::start(std::move(options));
-  server_ = std::move(*server);
+  server_ = must(std::move(server));
 
   ExportSetup setup;
   setup.id = "e";
@@ -50,8 +55,7 @@ Task<void> NbdWorld::start(const Settings& settings) {
   setup.options.set("name", std::string("disk"));
   setup.options.set("allocation-depth", true);
   Result<std::unique_ptr<Export>> started = co_await nbd_export.start(std::move(setup));
-  EXPECT_TRUE(started);
-  if (started) export_ = std::move(*started);
+  export_ = must(std::move(started));
 }
 
 Task<void> NbdWorld::close() {
