@@ -46,6 +46,7 @@ std::span<const Command> backend_commands();
 std::span<const Command> export_commands();
 std::span<const Command> nbd_commands();
 std::span<const Command> object_commands();
+std::span<const Command> throttle_commands();
 std::span<const Command> job_commands();
 
 }  // namespace ashlar::monitor

@@ -43,9 +43,9 @@ Monitor::Monitor(Setup setup)
       jobs_(events_, setup_.wording.error),
       exports_(setup_.graph, setup_.exports, *this) {
   define_types(types_, setup_.graph, setup_.exports);
-  const std::array tables{protocol_commands(), query_commands(),  node_commands(),
-                          backend_commands(),  export_commands(), object_commands(),
-                          nbd_commands(),      job_commands()};
+  const std::array tables{protocol_commands(), query_commands(),    node_commands(),
+                          backend_commands(),  export_commands(),   object_commands(),
+                          nbd_commands(),      throttle_commands(), job_commands()};
   for (const std::span<const Command> table : tables) {
     for (const Command& command : table) commands_.push_back(&command);
   }
@@ -130,6 +130,16 @@ void Monitor::forget_backend(std::string_view id) {
 
 void Monitor::set_policies(Backend& backend, Policies policies) {
   backend.set_error_policy(policies.on_read, policies.on_write);
+}
+
+std::shared_ptr<ThrottleGroup> Monitor::throttle_group(const std::string& name) {
+  if (std::shared_ptr<ThrottleGroup> object = objects().throttle_group(name)) return object;
+  std::erase_if(shared_groups_, [](const auto& each) { return each.second.expired(); });
+  std::weak_ptr<ThrottleGroup>& known = shared_groups_[name];
+  if (std::shared_ptr<ThrottleGroup> group = known.lock()) return group;
+  std::shared_ptr<ThrottleGroup> group = ThrottleGroup::create(name);
+  known = group;
+  return group;
 }
 
 void Monitor::resume_all() {

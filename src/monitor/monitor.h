@@ -95,6 +95,9 @@ class Monitor final : private ExportHost, private BackendObserver {
   /// In order of creation.
   std::vector<std::string> backend_names() const { return backend_order_; }
   void set_policies(Backend& backend, Policies policies);
+  /// The throttle group of that name: an object, or one that backends share; made when there is
+  /// none.
+  std::shared_ptr<ThrottleGroup> throttle_group(const std::string& name);
   /// Lets all requests that are held try again.
   void resume_all();
   bool stopped() const { return stopped_; }
@@ -123,6 +126,7 @@ class Monitor final : private ExportHost, private BackendObserver {
   std::map<std::string, NodeRef, std::less<>> nodes_;
   std::map<std::string, BackendRecord, std::less<>> backends_;
   std::vector<std::string> backend_order_;
+  std::map<std::string, std::weak_ptr<ThrottleGroup>> shared_groups_;
   bool stopped_ = false;
 };
 

@@ -103,7 +103,8 @@ Result<std::string> decrypt_secret(const Objects& objects, const JsonInput& prop
   return decrypt(*key, *decoded, data);
 }
 
-Result<std::unique_ptr<ObjectState>> create_secret(Objects& objects, const JsonInput& properties) {
+Result<std::unique_ptr<ObjectState>> create_secret(Objects& objects, const NewObject& object) {
+  const JsonInput& properties = object.properties;
   const std::optional<std::string> data = text_of(properties, "data");
   const std::optional<std::string> file = text_of(properties, "file");
   if (!data && !file) return refuse("Either 'file' or 'data' must be provided");
@@ -118,7 +119,7 @@ Result<std::unique_ptr<ObjectState>> create_secret(Objects& objects, const JsonI
   return std::make_unique<SecretState>(std::move(*bytes));
 }
 
-Result<std::unique_ptr<ObjectState>> create_iothread(Objects& objects, const JsonInput&) {
+Result<std::unique_ptr<ObjectState>> create_iothread(Objects& objects, const NewObject&) {
   Loop* loop = objects.take_loop();
   if (loop == nullptr) {
     return refuse(fmt::format("There are {} iothreads already, which is the limit", kMaxLoops - 1));
@@ -145,16 +146,57 @@ Result<std::unique_ptr<ObjectState>> create_tls(const Objects& objects, const Js
   return std::make_unique<TlsState>(std::move(*loaded));
 }
 
-Result<std::unique_ptr<ObjectState>> create_x509(Objects& objects, const JsonInput& properties) {
-  return create_tls(objects, properties, "tls-creds-x509");
+Result<std::unique_ptr<ObjectState>> create_x509(Objects& objects, const NewObject& object) {
+  return create_tls(objects, object.properties, "tls-creds-x509");
 }
-Result<std::unique_ptr<ObjectState>> create_psk(Objects& objects, const JsonInput& properties) {
-  return create_tls(objects, properties, "tls-creds-psk");
+Result<std::unique_ptr<ObjectState>> create_psk(Objects& objects, const NewObject& object) {
+  return create_tls(objects, object.properties, "tls-creds-psk");
 }
-Result<std::unique_ptr<ObjectState>> create_anonymous(Objects& objects,
-                                                      const JsonInput& properties) {
-  return create_tls(objects, properties, "tls-creds-anon");
+Result<std::unique_ptr<ObjectState>> create_anonymous(Objects& objects, const NewObject& object) {
+  return create_tls(objects, object.properties, "tls-creds-anon");
 }
+
+/// From "limits", and from the older properties with "x-" in front.
+Result<ThrottleLimits> limits_of(const JsonInput& properties) {
+  ThrottleLimits limits;
+  Result<OptionDict> members = to_options(properties);
+  if (!members) return fail(members.error());
+  OptionDict inner = members->take_subtree("limits");
+  if (Result<void> taken = limits.take(inner); !taken) return fail(taken.error());
+  if (Result<void> taken = limits.take(*members, "x-"); !taken) return fail(taken.error());
+  return limits;
+}
+
+Result<std::unique_ptr<ObjectState>> create_throttle_group(Objects&, const NewObject& object) {
+  Result<ThrottleLimits> limits = limits_of(object.properties);
+  if (!limits) return fail(limits.error());
+  std::shared_ptr<ThrottleGroup> group = ThrottleGroup::create(object.id);
+  if (Result<void> set = group->set_limits(*limits); !set) return fail(set.error());
+  return std::make_unique<ThrottleState>(std::move(group));
+}
+
+constexpr ObjectProperty kThrottleProperties[] = {
+    {"limits", "ThrottleLimits", "ThrottleLimits"},
+    {"x-iops-total", "int", "int"},
+    {"x-iops-total-max", "int", "int"},
+    {"x-iops-total-max-length", "int", "int"},
+    {"x-iops-read", "int", "int"},
+    {"x-iops-read-max", "int", "int"},
+    {"x-iops-read-max-length", "int", "int"},
+    {"x-iops-write", "int", "int"},
+    {"x-iops-write-max", "int", "int"},
+    {"x-iops-write-max-length", "int", "int"},
+    {"x-bps-total", "int", "int"},
+    {"x-bps-total-max", "int", "int"},
+    {"x-bps-total-max-length", "int", "int"},
+    {"x-bps-read", "int", "int"},
+    {"x-bps-read-max", "int", "int"},
+    {"x-bps-read-max-length", "int", "int"},
+    {"x-bps-write", "int", "int"},
+    {"x-bps-write-max", "int", "int"},
+    {"x-bps-write-max-length", "int", "int"},
+    {"x-iops-size", "int", "int"},
+};
 
 constexpr ObjectProperty kVerifyPeer{"verify-peer", "bool", "bool", "true"};
 constexpr ObjectProperty kDirectory{"dir", "str", "string"};
@@ -197,6 +239,7 @@ constexpr ObjectProperty kIoThreadProperties[] = {
 constexpr ObjectKind kKinds[] = {
     {"iothread", "event-loop-base", kIoThreadProperties, create_iothread},
     {"secret", "secret_common", kSecretProperties, create_secret},
+    {"throttle-group", "object", kThrottleProperties, create_throttle_group},
     {"tls-creds-anon", "tls-creds", kAnonymousProperties, create_anonymous},
     {"tls-creds-psk", "tls-creds", kPskProperties, create_psk},
     {"tls-creds-x509", "tls-creds", kX509Properties, create_x509},
@@ -205,6 +248,32 @@ constexpr ObjectKind kKinds[] = {
 }  // namespace
 
 SecretState::~SecretState() { OPENSSL_cleanse(bytes_.data(), bytes_.size()); }
+
+std::optional<Json> ThrottleState::property(std::string_view name) const {
+  Json limits = Json::object();
+  for (const auto& [key, value] : group_->limits().entries()) {
+    limits[key] = value;
+    if (name == "x-" + key) return Json(value);
+  }
+  if (name == "limits") return limits;
+  return std::nullopt;
+}
+
+Result<void> ThrottleState::set_property(const std::string& name, const JsonInput& value) {
+  const JsonInput changed = {{name, value}};
+  Result<OptionDict> members = to_options(changed);
+  if (!members) return fail(members.error());
+  // "limits" says all of them anew, the older properties one each.
+  ThrottleLimits limits = name == "limits" ? ThrottleLimits() : group_->limits();
+  OptionDict inner = members->take_subtree("limits");
+  if (Result<void> taken = limits.take(inner); !taken) return taken;
+  if (Result<void> taken = limits.take(*members, "x-"); !taken) return taken;
+  if (!inner.empty() || !members->empty()) {
+    const OptionDict& left = inner.empty() ? *members : inner;
+    return refuse(fmt::format("Parameter '{}' is unexpected", left.entries()[0].first));
+  }
+  return group_->set_limits(limits);
+}
 
 std::span<const ObjectKind> object_kinds() { return kKinds; }
 

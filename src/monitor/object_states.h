@@ -46,6 +46,19 @@ class TlsState final : public ObjectState {
   std::shared_ptr<const TlsCredentials> credentials_;
 };
 
+/// A throttle group, whose limits may be changed.
+class ThrottleState final : public ObjectState {
+ public:
+  explicit ThrottleState(std::shared_ptr<ThrottleGroup> group) : group_(std::move(group)) {}
+  const std::shared_ptr<ThrottleGroup>& group() const { return group_; }
+  bool in_use() const override { return group_->members() != 0; }
+  std::optional<Json> property(std::string_view name) const override;
+  Result<void> set_property(const std::string& name, const JsonInput& value) override;
+
+ private:
+  std::shared_ptr<ThrottleGroup> group_;
+};
+
 /// The members of a throttle group's limits, as Types reads them.
 std::string_view throttle_limits_members();
 

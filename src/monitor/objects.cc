@@ -63,15 +63,19 @@ Result<void> Objects::add(JsonInput options) {
   }
   options.erase("id");
   options.erase("qom-type");
-  Result<std::unique_ptr<ObjectState>> state = kind->create(*this, options);
+  NewObject object = {id, std::move(options)};
+  Result<std::unique_ptr<ObjectState>> state = kind->create(*this, object);
   if (!state) return fail(state.error());
-  objects_[id] = {kind, std::move(options), std::move(*state)};
+  objects_[id] = {kind, std::move(object.properties), std::move(*state)};
   return ok();
 }
 
 Result<void> Objects::remove(std::string_view id) {
   const auto found = objects_.find(id);
   if (found == objects_.end()) return refuse(fmt::format("object '{}' not found", id));
+  if (found->second.state->in_use()) {
+    return refuse(fmt::format("object '{}' is in use, can not be deleted", id), ErrorCode::kBusy);
+  }
   objects_.erase(found);
   return ok();
 }
@@ -96,6 +100,22 @@ Result<std::shared_ptr<const TlsCredentials>> Objects::tls_credentials(std::stri
   if (state != nullptr) return state->credentials();
   return fail(Error(ErrorCode::kInvalidArgument, fmt::format("\"{}\" holds no TLS credentials", id))
                   .because("tls-type", {std::string(id)}));
+}
+
+Objects::Object* Objects::find(std::string_view id) {
+  const auto found = objects_.find(id);
+  return found == objects_.end() ? nullptr : &found->second;
+}
+
+std::shared_ptr<ThrottleGroup> Objects::throttle_group(std::string_view id) const {
+  const Object* object = find(id);
+  if (object == nullptr) return nullptr;
+  const auto* state = dynamic_cast<const ThrottleState*>(object->state.get());
+  return state == nullptr ? nullptr : state->group();
+}
+
+Result<void> ObjectState::set_property(const std::string& name, const JsonInput&) {
+  return refuse(fmt::format("Property '{}' is not writable", name), ErrorCode::kUnsupported);
 }
 
 Loop* Objects::iothread(std::string_view id) const {

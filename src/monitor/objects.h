@@ -12,6 +12,7 @@
 #include "ashlar/credentials.h"
 #include "ashlar/error.h"
 #include "ashlar/loop.h"
+#include "ashlar/throttle.h"
 #include "monitor/json.h"
 #include "monitor/types.h"
 
@@ -23,6 +24,12 @@ class Objects;
 class ObjectState {
  public:
   virtual ~ObjectState() = default;
+  /// Somebody else holds on to it: it is not deleted.
+  virtual bool in_use() const { return false; }
+  /// A property that changes; empty: it is what was given, or the default.
+  virtual std::optional<Json> property(std::string_view /*name*/) const { return std::nullopt; }
+  /// Errors: kUnsupported for what cannot be changed.
+  virtual Result<void> set_property(const std::string& name, const JsonInput& value);
 };
 
 /// One property of a kind of objects.
@@ -35,20 +42,26 @@ struct ObjectProperty {
   enum class Need : uint8_t { kRequired, kOptional } need = Need::kOptional;
 };
 
+/// What an object is made from.
+struct NewObject {
+  std::string id;
+  JsonInput properties;
+};
+
 /// One kind of objects.
 struct ObjectKind {
   std::string_view name;
   std::string_view parent;  ///< in qom-list-types
   std::span<const ObjectProperty> properties;
-  Result<std::unique_ptr<ObjectState>> (*create)(Objects& objects, const JsonInput& properties);
+  Result<std::unique_ptr<ObjectState>> (*create)(Objects& objects, const NewObject& object);
 };
 std::span<const ObjectKind> object_kinds();
 
 /// Defines "ObjectOptions" and "ObjectType".
 void define_object_types(Types& types);
 
-/// Control loop only. Drivers find their secrets and credentials here.
-class Objects final : public CredentialStore {
+/// Control loop only. Drivers find their secrets, credentials and throttle groups here.
+class Objects final : public CredentialStore, public ThrottleGroupStore {
  public:
   explicit Objects(Runtime& runtime);
   Objects(const Objects&) = delete;
@@ -62,6 +75,8 @@ class Objects final : public CredentialStore {
   // CredentialStore
   Result<std::string> secret(std::string_view id) const override;
   Result<std::shared_ptr<const TlsCredentials>> tls_credentials(std::string_view id) const override;
+  // ThrottleGroupStore
+  std::shared_ptr<ThrottleGroup> throttle_group(std::string_view id) const override;
   /// The loop of an iothread; null when there is none of that name.
   Loop* iothread(std::string_view id) const;
 
@@ -71,6 +86,7 @@ class Objects final : public CredentialStore {
     std::unique_ptr<ObjectState> state;
   };
   const Object* find(std::string_view id) const;
+  Object* find(std::string_view id);
   const std::map<std::string, Object, std::less<>>& all() const { return objects_; }
 
   /// A loop that no iothread has; null when all are taken.

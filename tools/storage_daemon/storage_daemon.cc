@@ -45,6 +45,7 @@ struct World {
     objects = std::make_shared<monitor::Objects>(*runtime);
     Graph::Options graph_options;
     graph_options.credentials = objects;
+    graph_options.throttle_groups = objects;
     graph_options.drivers = builtin_drivers();
     graph_options.resolver = options.untrusted ? refuse_references() : follow_references();
     graph = std::make_unique<Graph>(*runtime, std::move(graph_options));

@@ -73,6 +73,7 @@ Result<Json> property_value(const Objects::Object& object, const std::string& na
   if (row == object.kind->properties.end()) {
     return refuse(fmt::format("Property '{}.{}' not found", object.kind->name, name));
   }
+  if (std::optional<Json> now = object.state->property(name)) return std::move(*now);
   const auto given = object.properties.find(name);
   if (given != object.properties.end()) return Json(*given);
   if (row->default_value.empty()) return Json("");
@@ -84,6 +85,26 @@ Task<Result<Json>> qom_get(Monitor& monitor, JsonInput arguments) {
   const Objects::Object* object = find_object(monitor, path);
   if (object == nullptr) co_return device_not_found(path);
   co_return property_value(*object, arguments["property"].get<std::string>());
+}
+
+Task<Result<Json>> qom_set(Monitor& monitor, JsonInput arguments) {
+  std::string path = arguments["path"].get<std::string>();
+  constexpr std::string_view kFolder = "/objects/";
+  if (path.starts_with(kFolder)) path.erase(0, kFolder.size());
+  Objects::Object* object = monitor.objects().find(path);
+  if (object == nullptr) co_return device_not_found(arguments["path"].get<std::string>());
+  const std::string name = arguments["property"].get<std::string>();
+  const auto row = std::ranges::find(object->kind->properties, name, &Property::name);
+  if (row == object->kind->properties.end()) {
+    co_return refuse(fmt::format("Property '{}.{}' not found", object->kind->name, name));
+  }
+  JsonInput& value = arguments["value"];
+  std::optional<std::string> problem =
+      check_value(monitor.types().type(row->type), value, name, Source::kJson);
+  if (problem) co_return refuse(std::move(*problem));
+  Result<void> set = object->state->set_property(name, value);
+  if (!set) co_return fail(set.error());
+  co_return nothing();
 }
 
 Task<Result<Json>> qom_list_types(Monitor&, JsonInput arguments) {
@@ -122,6 +143,7 @@ constexpr Command kCommands[] = {
     {"object-del", "id:str", "", object_del, "removes an object that is not in use"},
     {"qom-list", "path:str", "[ObjectPropertyInfo]", qom_list, "what there is below a path"},
     {"qom-get", "path:str, property:str", "any", qom_get, "one property of an object"},
+    {"qom-set", "path:str, property:str, value:any", "", qom_set, "changes a property"},
     {"qom-list-types", "*implements:str, *abstract:bool", "[ObjectTypeInfo]", qom_list_types,
      "the kinds of objects"},
     {"qom-list-properties", "typename:str", "[ObjectPropertyInfo]", qom_list_properties,

@@ -1,6 +1,8 @@
 // Commands that show nodes, backends and the graph.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "monitor/errors.h"
 #include "monitor/graph_view.h"
 #include "monitor/monitor.h"
@@ -92,6 +94,27 @@ bool may_stop(ErrorPolicy policy) {
   return policy == ErrorPolicy::kStop || policy == ErrorPolicy::kStopOnNoSpace;
 }
 
+/// What block_set_io_throttle calls a limit: "bps-read-max" is "bps_rd_max".
+std::string limit_member(std::string name) {
+  for (const auto& [from, to] : {std::pair<std::string_view, std::string_view>{"-total", ""},
+                                 {"-read", "-rd"},
+                                 {"-write", "-wr"}}) {
+    const size_t at = name.find(from);
+    if (at != name.npos) name.replace(at, from.size(), to);
+  }
+  std::ranges::replace(name, '-', '_');
+  return name;
+}
+
+void show_limits(Json& info, const ThrottleGroup& group) {
+  for (const auto& [name, value] : group.limits().entries()) {
+    const bool detail = name.ends_with("-max") || name.ends_with("-length") || name == "iops-size";
+    // Details are there where they say something.
+    if (value != 0 || !detail) info[limit_member(name)] = value;
+  }
+  info["group"] = group.name();
+}
+
 Json block_info(Monitor& monitor, const std::string& id, Chain chain) {
   const Monitor::BackendRecord& record = *monitor.find_backend(id);
   const DeviceCallbacks* device = record.backend->device();
@@ -100,6 +123,8 @@ Json block_info(Monitor& monitor, const std::string& id, Chain chain) {
                {"removable", record.removable}};
   if (const Node* root = record.backend->root())
     info["inserted"] = device_info(monitor, *root, chain);
+  const std::shared_ptr<ThrottleGroup> group = record.backend->throttle();
+  if (group != nullptr && info.contains("inserted")) show_limits(info["inserted"], *group);
   if (device != nullptr) {
     info["qdev"] = device->describe();
     if (device->has_tray()) info["tray_open"] = device->tray_open();
