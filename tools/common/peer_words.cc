@@ -58,7 +58,7 @@ constexpr PeerWords kWords[] = {
     {"socket-path-long", "UNIX socket path '{0}' is too long"},
     {"nbd-uri", "No valid URL specified"},
     {"nbd-address", "error parsing address '{0}'"},
-    {"nbd-server-missing", "NBD server address missing"},
+    {"nbd-address-missing", "NBD server address missing"},
     {"nbd-server-twice", "{0} and {1} may not be used at the same time"},
     {"nbd-export", "Requested export not available{1}"},
     {"nbd-tls-required",
@@ -101,8 +101,6 @@ constexpr PeerWords kWords[] = {
     {"nbd-export-exists", "NBD server already has export named '{0}'"},
     {"iothread-not-found", "iothread \"{0}\" not found"},
     {"bitmap-not-found", "Bitmap '{0}' is not found"},
-    {"nbd-server-missing", "NBD server not running"},
-    {"nbd-export-exists", "NBD server already has export named '{0}'"},
 
     // Files.
     {"raw-offset", "Offset ({0}) cannot be greater than size of the containing file ({1})"},

@@ -59,7 +59,7 @@ Result<Target> target(std::string_view text) {
 }
 
 TEST(NbdOptions, AServerIsNamedOnce) {
-  EXPECT_EQ(target("export=e").error().reason(), "nbd-server-missing");
+  EXPECT_EQ(target("export=e").error().reason(), "nbd-address-missing");
   for (const char* text : {"path=a,host=b", "path=a,server.type=unix,server.path=b",
                            "host=a,server.type=unix", "path=a,port=1", "filename=nbd://h,host=a",
                            "filename=nbd://h,server.type=unix", "filename=nbd://h/e,export=f"}) {

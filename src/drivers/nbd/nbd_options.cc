@@ -54,7 +54,7 @@ Result<SocketAddress> server_of(const NbdOptions& own, OptionDict& options) {
   if (own.host) return SocketAddress::inet(*own.host, own.port.value_or(std::string(kDefaultPort)));
   if (!has_server) {
     return fail(Error(ErrorCode::kInvalidArgument, "nbd: nothing says where the server is")
-                    .because("nbd-server-missing"));
+                    .because("nbd-address-missing"));
   }
   OptionDict members = options.take_subtree("server");
   Result<SocketAddress> server = SocketAddress::take(members);

@@ -58,7 +58,7 @@ struct Target {
 };
 
 /// Takes the driver's options, "server.*" included, out of `options`.
-/// Errors: kInvalidArgument (reasons "nbd-server-missing", "nbd-server-twice" {one, other},
+/// Errors: kInvalidArgument (reasons "nbd-address-missing", "nbd-server-twice" {one, other},
 /// "nbd-option-range" {option, value}), those of addresses and of credentials.
 Result<Target> take_target(OptionDict& options, const CredentialStore& credentials);
 
