@@ -242,6 +242,43 @@ class ErrorTest(LifeCase):
         self.assertLessEqual(len(told), 2)
 
 
+class LimitTest(LifeCase):
+    NONE = dict(bps=0, bps_rd=0, bps_wr=0, iops=0, iops_rd=0, iops_wr=0)
+
+    def test_limits_of_a_backend_hold_back_its_clients(self):
+        qmp = self.serve()
+        self.add_drive(qmp, image=self.image("a.raw"))
+        self.export(qmp)
+        client = self.client("drive")
+        limits = {"id": "drive", **self.NONE, "iops": 10}
+        self.assertEqual(qmp.execute("block_set_io_throttle", limits), {"return": {}})
+        medium = qmp("query-block")[0]["inserted"]
+        self.assertEqual((medium["iops"], medium["group"]), (10, "drive"))
+        done, writes = client("fill", 4096, 1.0)
+        self.assertTrue(done)
+        self.assertLess(writes, 40)
+        wrong = qmp.execute("block_set_io_throttle", {**limits, "iops_rd": 5})
+        self.assertIn("error", wrong)
+        self.assertEqual(qmp.execute("block_set_io_throttle", {"id": "drive", **self.NONE}),
+                         {"return": {}})
+        self.assertNotIn("group", qmp("query-block")[0]["inserted"])
+
+    def test_a_throttle_group_is_changed_while_a_filter_uses_it(self):
+        qmp = self.start("--object", "throttle-group,id=g,limits.iops-total=5")
+        path = {"path": "/objects/g", "property": "limits"}
+        self.assertEqual(qmp("qom-get", **path)["iops-total"], 5)
+        self.add_raw(qmp, "disk", self.image("a.raw"))
+        node = {"driver": "throttle", "node-name": "slow", "throttle-group": "g", "file": "disk"}
+        self.assertEqual(qmp.execute("blockdev-add", node), {"return": {}})
+        self.assertIn("in use", qmp("object-del", id="g"))
+        changed = qmp.execute("qom-set", {**path, "value": {"bps-read": 1000}})
+        self.assertEqual(changed, {"return": {}})
+        limits = qmp("qom-get", **path)
+        self.assertEqual((limits["iops-total"], limits["bps-read"]), (0, 1000))
+        self.assertEqual(qmp("blockdev-del", node_name="slow"), {})
+        self.assertEqual(qmp("object-del", id="g"), {})
+
+
 class EndTest(LifeCase):
     def test_a_signal_flushes_what_clients_wrote(self):
         qmp = self.serve()
