@@ -12,7 +12,7 @@ namespace ashlar::testing {
 namespace {
 
 using namespace nbd;  // NOLINT(google-build-using-namespace): this speaks nothing else
-using nbd::Option;  // and not the row of an option table
+using nbd::Option;    // and not the row of an option table
 using Age = FakeExport::Age;
 
 constexpr uint32_t kContext = 7;
@@ -155,8 +155,16 @@ class FakeConnection {
     return request.offset > size || request.length > size - request.offset;
   }
 
+  bool keeps_to_sizes(const Request& request) const {
+    if (!export_.sizes) return true;
+    const bool carries = request.command == Command::kRead || request.command == Command::kWrite;
+    return is_aligned(request.offset | request.length, export_.sizes->minimum) &&
+           (!carries || request.length <= export_.sizes->maximum_payload);
+  }
+
   Bytes answer_to(const Request& request, const Bytes& payload) {
     const std::lock_guard lock(export_.guard);
+    if (!keeps_to_sizes(request)) return error(request, WireError::kInvalid);
     const bool writes = request.command == Command::kWrite || request.command == Command::kTrim ||
                         request.command == Command::kWriteZeroes;
     if (request.command != Command::kFlush && past_end(request)) {

@@ -80,8 +80,10 @@ struct ErrorPayload {
   std::optional<uint64_t> offset;  ///< of kErrorOffset
   bool operator==(const ErrorPayload&) const = default;
 };
+/// Shortest payload: number and length of the message.
+inline constexpr size_t kMinErrorPayload = 6;
 /// Longest payload: number, message, offset.
-inline constexpr size_t kMaxErrorPayload = 6 + kMaxString + 8;
+inline constexpr size_t kMaxErrorPayload = kMinErrorPayload + kMaxString + 8;
 std::vector<std::byte> encode(const ErrorPayload& error);
 /// `type` is any error type; of those that nobody knows the common part is read.
 Result<ErrorPayload> decode_error(std::span<const std::byte> payload, ChunkType type);

@@ -64,7 +64,7 @@ constexpr PeerWords kWords[] = {
     {"nbd-tls-required",
      "TLS negotiation required before continuing{1}\nDid you forget a valid tls-creds?"},
     {"nbd-context", "Could not open image: Invalid argument"},
-    {"nbd-read-only", "request on write denied without write permission"},
+    {"nbd-read-only", "Could not open image: Permission denied"},
     {"secret-not-found", "No secret with id '{0}'"},
     {"tls-not-found", "No TLS credentials with id '{0}'"},
     {"tls-type", "Object with id '{0}' is not TLS credentials"},

@@ -75,24 +75,37 @@ uint64_t NbdDriver::most_at_once() const noexcept {
   return align_down(extended ? kMaxDeviceSize : UINT32_MAX, info_.request_alignment);
 }
 
+// Alignment in the layer may have made a request larger than a server takes.
 Task<Result<void>> NbdDriver::read(ByteRange range, MutableBuffers into) {
-  if (range.empty()) co_return ok();
-  Call call;
-  call.request = request_for(Command::kRead, range);
-  call.into = into;
-  co_return co_await pool_->perform(call);
+  while (!range.empty()) {
+    const ByteRange part = range.first(info_.max_transfer);
+    Call call;
+    call.request = request_for(Command::kRead, part);
+    call.into = into.slice(0, part.length);
+    Result<void> done = co_await pool_->perform(call);
+    if (!done) co_return done;
+    range = range.after(part.length);
+    into.remove_front(part.length);
+  }
+  co_return ok();
 }
 
 Task<Result<void>> NbdDriver::write(ByteRange range, ConstBuffers from, WriteFlags flags) {
-  if (range.empty()) co_return ok();
-  Call call;
-  call.request = request_for(Command::kWrite, range);
-  if (flags.fua && info_.fua == NodeInfo::Fua::kNative) call.request.flags |= command_flag::kFua;
-  if (pool_->agreement().headers == Headers::kExtended) {
-    call.request.flags |= command_flag::kPayloadLength;
+  while (!range.empty()) {
+    const ByteRange part = range.first(info_.max_transfer);
+    Call call;
+    call.request = request_for(Command::kWrite, part);
+    if (flags.fua && info_.fua == NodeInfo::Fua::kNative) call.request.flags |= command_flag::kFua;
+    if (pool_->agreement().headers == Headers::kExtended) {
+      call.request.flags |= command_flag::kPayloadLength;
+    }
+    call.payload = from.slice(0, part.length);
+    Result<void> done = co_await pool_->perform(call);
+    if (!done) co_return done;
+    range = range.after(part.length);
+    from.remove_front(part.length);
   }
-  call.payload = from;
-  co_return co_await pool_->perform(call);
+  co_return ok();
 }
 
 Task<Result<void>> NbdDriver::in_parts(Request request, ByteRange range) {
@@ -155,6 +168,9 @@ Task<Result<Extent>> NbdDriver::status(ByteRange range) {
   if (told >= info_.request_alignment) {
     extent.data = (call.status.flags & kStateHole) == 0;
     extent.zero = (call.status.flags & kStateZero) != 0;
+    // A hole of unknown content, as dirty areas show.
+    extent.present = extent.data || extent.zero;
+    if (!extent.present) extent.offset.reset();
   }
   co_return extent;
 }

@@ -126,7 +126,7 @@ Result<MutableBuffers> Reception::place(Call& call, ByteRange part) {
 }
 
 Task<Result<void>> Reception::take_data(Call& call, Chunk chunk) {
-  if (chunk.length <= kDataOffsetSize) {
+  if (chunk.length <= kDataOffsetSize || chunk.length - kDataOffsetSize > call.request.length) {
     co_return malformed(fmt::format("chunk of data with {} bytes", chunk.length));
   }
   Result<std::span<const std::byte>> bytes = co_await input_.peek(kDataOffsetSize);
@@ -176,7 +176,7 @@ Task<Result<void>> Reception::take_status(Call& call, Chunk chunk) {
 }
 
 Task<Result<void>> Reception::take_error(Call& call, Chunk chunk) {
-  if (chunk.length > kMaxErrorPayload) {
+  if (chunk.length < kMinErrorPayload || chunk.length > kMaxErrorPayload) {
     co_return malformed(fmt::format("error with {} bytes", chunk.length));
   }
   Result<std::span<const std::byte>> bytes = co_await input_.peek(chunk.length);
