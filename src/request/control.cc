@@ -96,8 +96,9 @@ Task<Result<Extent>> status(GraphNode& node, ByteRange range, unsigned layers) {
       co_return extent;
     }
     Edge* backing = at->backing_edge();
-    if (backing == nullptr || range.offset >= backing->child()->size()) {
-      extent.zero = true;
+    const bool shows_backing = backing != nullptr && range.offset < backing->child()->size();
+    if (!shows_backing || (layers != 0 && depth + 1 >= layers)) {
+      extent.zero = !shows_backing;
       const auto& reserved = std::get<InBacking>(mapping->where);
       if (reserved.child != nullptr) {
         extent.offset = reserved.offset;
@@ -105,7 +106,6 @@ Task<Result<Extent>> status(GraphNode& node, ByteRange range, unsigned layers) {
       }
       co_return extent;
     }
-    if (layers != 0 && depth + 1 >= layers) co_return extent;
     at = backing->child();
     ++depth;
   }

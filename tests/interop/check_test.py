@@ -4,7 +4,7 @@ same order, with the same numbers and the same exit status."""
 import shutil
 import unittest
 
-from twins import PEER, TwinTest, run
+from twins import OURS, TwinTest, run
 
 IO = shutil.which("qemu-io")
 COPIED = 1 << 63
@@ -137,6 +137,29 @@ class Damage(TwinTest):
             with self.subTest(offset=offset):
                 self.make(options="extended_l2=on")
                 self.compare(lambda image, at=offset, bits=bits: image.flip(image.l2 + at, bits))
+
+    def test_a_snapshot_table_that_cannot_be_though_there_are_no_snapshots(self):
+        self.make()
+        self.compare(lambda image: image.put(64, 0x70001))
+
+    def test_zero_flags_in_version_2_are_refused_where_they_matter(self):
+        self.make(options="compat=0.10")
+        for folder in (self.ours, self.peer):
+            image = Fields(folder / "a")
+            image.put(image.l2, 1)
+        ours, peer = self.both("map", "a")
+        self.assertEqual((ours.status, peer.status), (1, 1))
+
+    def test_tables_of_snapshots_are_not_written_as_data(self):
+        self.make()
+        self.with_peer("snapshot", "-c", "one", "a")
+        for folder in (self.ours, self.peer):
+            image = Fields(folder / "a")
+            image.put(image.l2, image.get(image.snapshots) | COPIED)
+        ours_io = self.root / "bin" / "qemu-io"
+        ours_io.symlink_to(OURS / "ashlar-io")
+        for program, folder in ((ours_io, self.ours), (IO, self.peer)):
+            self.assertEqual(run(program, "-c", "write 0 64k", "a", folder=folder).status, 1)
 
     def test_snapshots_with_impossible_tables(self):
         for offset, size, value in ((0, 8, 0x70008), (8, 4, 0xffffffff), (36, 4, 8),

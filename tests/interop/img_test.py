@@ -152,6 +152,14 @@ class Measure(TwinTest):
                 self.same("measure", "--output=json", "-O", form, *words)
 
 
+class Trace(TwinTest):
+    def test_is_accepted_before_the_command(self):
+        self.with_peer("create", "-q", "-f", "raw", "a.raw", "1M")
+        for words in (["-T", "foo"], ["--trace", "enable=foo"], ["--trace=foo"], ["-Tfoo*"],
+                      ["-T", "file=trace"], ["-T", "events=none"], ["-T", "bogus=1"]):
+            self.same(*words, "check", "-f", "raw", "a.raw")
+
+
 class Output(TwinTest):
     def test_fails_when_it_cannot_be_written(self):
         self.with_peer("create", "-q", "-f", "raw", "a.raw", "1M")

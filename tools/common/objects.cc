@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <openssl/evp.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -87,6 +88,33 @@ Result<std::string> decode_base64(std::string_view text) {
   return bytes;
 }
 
+const unsigned char* bytes_of(std::string_view text) {
+  return reinterpret_cast<const unsigned char*>(text.data());
+}
+
+/// AES-256 in CBC mode, with the padding of PKCS 7. Sizes have been checked.
+Result<std::string> decrypt_cbc(std::string_view key, std::string_view vector,
+                                std::string_view data) {
+  const std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)> context(
+      EVP_CIPHER_CTX_new(), EVP_CIPHER_CTX_free);
+  std::string plain(data.size() + kBlockSize, '\0');
+  auto* const out = reinterpret_cast<unsigned char*>(plain.data());
+  int length = 0;
+  int rest = 0;
+  const bool done = context != nullptr &&
+                    EVP_DecryptInit_ex(context.get(), EVP_aes_256_cbc(), nullptr, bytes_of(key),
+                                       bytes_of(vector)) == 1 &&
+                    EVP_DecryptUpdate(context.get(), out, &length, bytes_of(data),
+                                      static_cast<int>(data.size())) == 1 &&
+                    EVP_DecryptFinal_ex(context.get(), out + length, &rest) == 1;
+  if (!done) {
+    return invalid(
+        "Incorrect number of padding bytes found on decrypted data: is it the right key?");
+  }
+  plain.resize(static_cast<size_t>(length) + static_cast<size_t>(rest));
+  return plain;
+}
+
 Result<OptionDict> parse_object(std::string_view text) {
   return text.starts_with('{') ? OptionDict::parse_json(text)
                                : OptionDict::parse_key_value(text, "qom-type");
@@ -162,8 +190,7 @@ Result<void> Objects::add_secret(OptionDict options) {
   // What is encrypted is bytes: they come in base64 or as they are, and `format` says which.
   if (bytes && base64) bytes = decode_base64(*bytes);
   if (bytes && key_id) {
-    const Result<void> checked = check_encrypted(options, *key_id, *bytes);
-    if (!checked) return checked;
+    bytes = decrypt(options, *key_id, *bytes);
   }
   if (!bytes) return fail(bytes.error());
   if (Result<void> unused = check_unused(*id); !unused) return unused;
@@ -216,8 +243,8 @@ Result<void> Objects::check_unused(const std::string& id) const {
       fmt::format("attempt to add duplicate property '{}' to object (type 'container')", id));
 }
 
-Result<void> Objects::check_encrypted(OptionDict& options, std::string_view key_id,
-                                      std::string_view data) const {
+Result<std::string> Objects::decrypt(OptionDict& options, std::string_view key_id,
+                                     std::string_view data) const {
   const std::string* key = find_secret(key_id);
   if (key == nullptr) return invalid(fmt::format("No secret with id '{}'", key_id));
   if (key->size() != kKeySize) {
@@ -226,7 +253,7 @@ Result<void> Objects::check_encrypted(OptionDict& options, std::string_view key_
   const std::optional<std::string> text = options.take_text("iv");
   if (!text) return invalid("IV is required to decrypt secret");
   const Result<std::string> vector = decode_base64(*text);
-  if (!vector) return fail(vector.error());
+  if (!vector) return vector;
   if (vector->size() != kBlockSize) {
     return invalid(
         fmt::format("IV should be {} bytes in length not {}", kBlockSize, vector->size()));
@@ -235,8 +262,7 @@ Result<void> Objects::check_encrypted(OptionDict& options, std::string_view key_
     return invalid(
         fmt::format("Length {} must be a multiple of block size {}", data.size(), kBlockSize));
   }
-  // Nothing in this build uses a secret, so that no cipher is linked for this alone.
-  return fail(ErrorCode::kUnsupported, "Encrypted secrets are not part of this build");
+  return decrypt_cbc(*key, *vector, data);
 }
 
 std::optional<std::string> object_help(std::string_view text) {

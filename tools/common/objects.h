@@ -24,8 +24,8 @@ class Objects final : public CredentialStore {
   ~Objects() override;
 
   /// Creates what `--object text` describes: `secret,id=ID,data=TEXT` or `file=NAME`, with
-  /// format=raw|base64; or the same as a JSON object. What is encrypted with another secret (keyid=
-  /// and iv=) is checked and then refused. Or `tls-creds-x509,id=ID,dir=FOLDER,...` and its kin, or
+  /// format=raw|base64; or the same as a JSON object. Secrets may be encrypted with another one
+  /// (keyid= and iv=, AES-256-CBC). Or `tls-creds-x509,id=ID,dir=FOLDER,...` and its kin, or
   /// `throttle-group,id=ID,LIMITS`. Errors carry the whole text for the user.
   Result<void> add(std::string_view text);
 
@@ -42,8 +42,8 @@ class Objects final : public CredentialStore {
   Result<void> add_tls(const std::string& type, OptionDict options);
   static Result<void> check_id(const std::optional<std::string>& id);
   Result<void> check_unused(const std::string& id) const;
-  Result<void> check_encrypted(OptionDict& options, std::string_view key_id,
-                               std::string_view data) const;
+  Result<std::string> decrypt(OptionDict& options, std::string_view key_id,
+                              std::string_view data) const;
 
   std::map<std::string, std::string, std::less<>> secrets_;
   std::map<std::string, std::shared_ptr<const TlsCredentials>, std::less<>> tls_;

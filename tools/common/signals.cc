@@ -12,7 +12,8 @@
 
 namespace ashlar::tools {
 
-SignalWatcher::SignalWatcher(std::function<void()> on_report) : on_report_(std::move(on_report)) {
+SignalWatcher::SignalWatcher(std::function<void()> on_report, std::function<void()> on_stop)
+    : on_report_(std::move(on_report)), on_stop_(std::move(on_stop)) {
   sigset_t watched;
   sigemptyset(&watched);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
@@ -56,6 +57,7 @@ void SignalWatcher::watch() {
     }
     if (stopping()) ::_exit(exit_status());
     stop_signal_.store(static_cast<int>(received.ssi_signo), std::memory_order_relaxed);
+    if (on_stop_) on_stop_();
   }
 }
 

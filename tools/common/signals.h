@@ -16,8 +16,9 @@ namespace ashlar::tools {
 /// ends the process at once.
 class SignalWatcher {
  public:
-  /// `on_report`: called for SIGUSR1, on a thread of its own.
-  explicit SignalWatcher(std::function<void()> on_report = {});
+  /// Called on a thread of the watcher's: `on_report` for SIGUSR1, `on_stop` for the first request
+  /// to stop, after it has been noted.
+  explicit SignalWatcher(std::function<void()> on_report = {}, std::function<void()> on_stop = {});
   SignalWatcher(const SignalWatcher&) = delete;
   ~SignalWatcher();
 
@@ -31,6 +32,7 @@ class SignalWatcher {
   void watch();
 
   std::function<void()> on_report_;
+  std::function<void()> on_stop_;
   sigset_t before_{};
   int signals_ = -1;  // signalfd
   int done_ = -1;     // eventfd that ends the thread

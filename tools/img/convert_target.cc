@@ -6,21 +6,13 @@
 #include <filesystem>
 
 #include "tools/common/peer_text.h"
+#include "tools/common/unfinished_file.h"
 
 namespace ashlar::tools {
 namespace {
 
 constexpr std::string_view kBackingFile = "backing_file";
 constexpr std::string_view kBackingFormat = "backing_fmt";
-
-/// Whether there is no file of that name; false for names that are no plain paths.
-bool is_new_file(const std::string& name) {
-  const size_t colon = name.find(':');
-  if (colon != std::string::npos && name.find('/') >= colon) return false;
-  std::error_code problem;
-  const auto status = std::filesystem::symlink_status(name, problem);
-  return status.type() == std::filesystem::file_type::not_found;
-}
 
 Task<Result<void>> create_task(Graph& graph, std::string name, std::string format,
                                OptionDict options) {

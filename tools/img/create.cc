@@ -8,6 +8,7 @@
 #include "tools/common/image_arguments.h"
 #include "tools/common/peer_text.h"
 #include "tools/common/size_text.h"
+#include "tools/common/unfinished_file.h"
 #include "tools/img/img.h"
 
 namespace ashlar::tools {
@@ -44,9 +45,10 @@ constexpr OptionRow kOptions[] = {
 /// One image being created. The steps print their complaints and return whether to go on.
 class Creation {
  public:
-  Creation(Session& session, const Arguments& arguments, CreateTable table)
+  Creation(Session& session, const Arguments& arguments, CreateTable table, UnfinishedFile& file)
       : session_(session),
         arguments_(arguments),
+        file_(file),
         table_(std::move(table)),
         filename_(arguments.operands()[0]) {}
 
@@ -59,7 +61,9 @@ class Creation {
       out.write(table_.formatting_line(filename_, options_) + "\n");
       out.flush();
     }
+    file_.begin();
     const Result<void> created = session_.wait(create_task(*this));
+    if (created) file_.keep();
     if (!created && created.error().reason() == "file-resize" &&
         created.error().code() == ErrorCode::kTooLarge) {
       complain(
@@ -68,7 +72,10 @@ class Creation {
     }
     if (created) return kSuccess;
     complain(created.error());
-    if (created.error().reason().starts_with("file-preallocation")) leave_empty_file();
+    if (created.error().reason().starts_with("file-preallocation")) {
+      leave_empty_file();
+      file_.keep();
+    }
     return kFailure;
   }
 
@@ -177,6 +184,7 @@ class Creation {
 
   Session& session_;
   const Arguments& arguments_;
+  UnfinishedFile& file_;
   CreateTable table_;
   std::string filename_;
   OptionDict options_;
@@ -210,6 +218,8 @@ int run(Program& program, const Arguments& arguments) {
   if (!help && !check_operands(program, arguments, {1, 2}, "Expecting image file name")) {
     return kFailure;
   }
+  const auto operands = arguments.operands();
+  UnfinishedFile file(std::string(operands.empty() ? std::string_view() : operands[0]));
   const StartedSession started = start_session(program, arguments);
   if (!started.session) return started.status;
   Session& session = *started.session;
@@ -221,7 +231,7 @@ int run(Program& program, const Arguments& arguments) {
     program.error(fmt::format("{}: {}", filename, peer_text(table.error())));
     return kFailure;
   }
-  return Creation(session, arguments, std::move(*table)).run();
+  return Creation(session, arguments, std::move(*table), file).run();
 }
 
 }  // namespace

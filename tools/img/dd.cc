@@ -10,6 +10,7 @@
 #include "tools/common/create_options.h"
 #include "tools/common/image_arguments.h"
 #include "tools/common/peer_text.h"
+#include "tools/common/unfinished_file.h"
 #include "tools/img/copy_engine.h"
 #include "tools/img/img.h"
 
@@ -114,8 +115,12 @@ class Dd {
   Dd(Session& session, const DdOperands& operands, std::string format)
       : session_(session), operands_(operands), format_(std::move(format)) {}
 
-  int run(const ImageRequest& request) {
-    return open_input(request) && create() && open_output() && copy() ? kSuccess : kFailure;
+  int run(const ImageRequest& request, UnfinishedFile& output) {
+    if (!open_input(request)) return kFailure;
+    output.begin();
+    if (!create() || !open_output() || !copy()) return kFailure;
+    output.keep();
+    return kSuccess;
   }
 
  private:
@@ -194,6 +199,7 @@ int run(Program& program, const Arguments& arguments) {
   if (!operands) return kFailure;
   const auto request = image_request(program, arguments, operands->input);
   if (!request) return kFailure;
+  UnfinishedFile output(operands->output);
   RuntimeOptions runtime;
   runtime.io_loops = 1;
   const StartedSession started = start_session(program, arguments, runtime);
@@ -207,7 +213,7 @@ int run(Program& program, const Arguments& arguments) {
   int status = kFailure;
   {
     Dd command(*started.session, *operands, std::string(format));
-    status = command.run(*request);
+    status = command.run(*request, output);
   }
   const Result<void> closed = started.session->close();
   // After a failure, what cannot be written back any more is no news.

@@ -8,6 +8,7 @@
 
 #include "ashlar/builtin.h"
 #include "tools/common/tool.h"
+#include "tools/common/tracing.h"
 
 namespace ashlar::tools {
 namespace {
@@ -67,16 +68,34 @@ int run_option(Program& program, std::string_view word) {
     print_help(program);
     return kSuccess;
   }
-  if (word.starts_with("-T") || word.starts_with("--trace")) {
-    program.error("this build has no trace events");
-    return kFailure;
-  }
   return usage_error(program, {}, fmt::format("unrecognized option '{}'", word));
+}
+
+/// -T and --trace, which stand before the command. Takes the words that belong to them. Empty: go
+/// on; else the status to exit with.
+std::optional<int> take_trace(Program& program, std::span<char* const>& words) {
+  std::string_view word = words.front();
+  words = words.subspan(1);
+  if (word.starts_with("--trace=")) return handle_trace(program, word.substr(8));
+  if (word.starts_with("-T") && word.size() > 2) return handle_trace(program, word.substr(2));
+  if (words.empty()) {
+    return usage_error(program, {}, fmt::format("missing argument for option '{}'", word));
+  }
+  word = words.front();
+  words = words.subspan(1);
+  return handle_trace(program, word);
+}
+
+bool is_trace(std::string_view word) {
+  return word.starts_with("-T") || word == "--trace" || word.starts_with("--trace=");
 }
 
 }  // namespace
 
 int run_img(Program& program, std::span<char* const> words) {
+  while (!words.empty() && is_trace(words.front())) {
+    if (const auto status = take_trace(program, words)) return *status;
+  }
   if (words.empty()) return usage_error(program, {}, "Not enough arguments");
   const std::string_view name = words.front();
   if (name.starts_with('-')) return run_option(program, name);

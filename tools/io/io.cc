@@ -13,6 +13,7 @@
 #include "tools/common/arguments.h"
 #include "tools/common/image_arguments.h"
 #include "tools/common/tool.h"
+#include "tools/common/tracing.h"
 #include "tools/io/image_settings.h"
 #include "tools/io/shell.h"
 
@@ -148,7 +149,9 @@ int run(Program& program, const Arguments& arguments) {
     program.out().write(command_help(program, arguments.command()));
     return kFailure;
   }
-  if (arguments.has(kTraceRow.name)) program.warning("this build has no trace events");
+  for (const std::string_view text : arguments.values(kTraceRow.name)) {
+    if (const auto status = handle_trace(program, text)) return *status;
+  }
   const auto settings = image_settings(program, arguments);
   if (!settings) return kFailure;
   if (arguments.has(kImageOptsRow.name) && arguments.has(kFormatRow.name)) {

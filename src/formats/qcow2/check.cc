@@ -71,6 +71,14 @@ void ImageCheck::note_unreadable_snapshots(const Error& error) {
 }
 
 Task<Result<void>> ImageCheck::read_snapshots() {
+  // Also where there are none: whoever wrote the field wrote nonsense.
+  if (!is_aligned(header_.snapshots_offset, header_.cluster_size())) {
+    const Error error(ErrorCode::kInvalidArgument,
+                      fmt::format("snapshot table at 0x{:x} is not aligned to clusters",
+                                  header_.snapshots_offset));
+    log_.note("qcow2-check-snapshots-offset", {}, error.message());
+    co_return fail(error);
+  }
   const TableDamage damage = repair_ == Repair::kAll ? TableDamage::kCut : TableDamage::kRefuse;
   auto table = co_await read_snapshot_table(file_, header_, damage);
   if (!table) {

@@ -81,7 +81,7 @@ class ReferenceWalk {
   void note_dangling(uint64_t offset, uint64_t length);
   Result<void> state() const;
 
-  EntryRules rules() const { return {header_.has_extended_l2(), header_.has_data_file()}; }
+  EntryRules rules() const { return {header_.has_extended_l2(), header_.has_data_file(), false}; }
 
   Child& file_;
   const Header& header_;

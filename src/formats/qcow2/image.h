@@ -90,7 +90,9 @@ class Image final : public FormatDriver, private BitmapStore {
     kForget,        ///< unallocated, clusters are freed: beyond a smaller end
   };
 
-  EntryRules rules() const { return {header_.has_extended_l2(), header_.has_data_file()}; }
+  EntryRules rules() const {
+    return {header_.has_extended_l2(), header_.has_data_file(), header_.version < 3};
+  }
   uint64_t cluster_size() const { return header_.cluster_size(); }
   uint64_t cluster_of(uint64_t offset) const { return offset >> header_.cluster_bits; }
   Child& data_child() const { return data_file_ != nullptr ? *data_file_ : file_; }
@@ -110,6 +112,7 @@ class Image final : public FormatDriver, private BitmapStore {
   /// Sets the corrupt bit, now and for good; gives the error back.
   Task<Error> mark_corrupt(Error error);
   void note_metadata();
+  Task<Result<void>> note_snapshots();
 
   // mapping.cc
   std::optional<Mapping> map_entry(const ExtendedL2Entry& entry, uint64_t guest,

@@ -41,6 +41,7 @@ enum class ClusterKind : uint8_t {
 struct EntryRules {
   bool extended = false;       ///< bit 0 is reserved, zeroes are in the bitmap
   bool has_data_file = false;  ///< offset 0 with the copied flag is data
+  bool version2 = false;       ///< bit 0 is reserved, too: nothing says that a cluster is zero
 };
 
 /// The first (or only) 64 bits of an L2 table entry.
@@ -69,7 +70,8 @@ struct L2Entry {
   /// Bits that must be 0 in a standard cluster descriptor.
   constexpr bool has_reserved_bits(EntryRules rules) const {
     if (compressed()) return false;
-    const uint64_t used = kOffsetMask | kCopiedFlag | (rules.extended ? 0 : kZeroFlag);
+    const uint64_t used =
+        kOffsetMask | kCopiedFlag | (rules.extended || rules.version2 ? 0 : kZeroFlag);
     return raw & ~used;
   }
   constexpr bool operator==(const L2Entry&) const = default;

@@ -2,6 +2,7 @@
 #include "formats/qcow2/check.h"
 #include "formats/qcow2/describe.h"
 #include "formats/qcow2/image.h"
+#include "formats/qcow2/snapshot_table.h"
 #include "formats/qcow2/snapshot_view.h"
 
 namespace ashlar::qcow2 {
@@ -108,6 +109,7 @@ void Image::make_caches() {
 /// others.
 Task<Result<void>> Image::prepare_for_writing() {
   note_metadata();
+  if (Result<void> noted = co_await note_snapshots(); !noted) co_return noted;
   if (header_.is_dirty()) {
     // Whoever wrote last postponed refcounts and did not come to write them.
     CheckOptions options;
@@ -143,15 +145,29 @@ void Image::note_metadata() {
     const L1Entry table = l2_->l1(i);
     if (table.offset() != 0) ranges_.add(cluster_range(table.offset()), "active L2 table");
   }
-  if (header_.snapshot_count != 0) {
-    ranges_.add({header_.snapshots_offset, cluster_size()}, "snapshot table");
-  }
   if (header_.encryption) {
     ranges_.add({header_.encryption->offset, header_.encryption->length}, "encryption header");
   }
   if (const BitmapsExtension* bitmaps = header_.valid_bitmaps()) {
     ranges_.add({bitmaps->directory_offset, bitmaps->directory_size}, "bitmap directory");
   }
+}
+
+Task<Result<void>> Image::note_snapshots() {
+  if (header_.snapshot_count == 0) co_return ok();
+  const auto table = co_await read_snapshot_table(file_, header_, TableDamage::kRefuse);
+  if (!table) co_return fail(table.error());
+  ranges_.add({header_.snapshots_offset, table->bytes}, "snapshot table");
+  // No image that anybody uses has more; hostile ones would fill the memory.
+  constexpr uint64_t kMostBytes = 256_MiB;
+  uint64_t noted = 0;
+  for (const Snapshot& snapshot : table->snapshots) {
+    if (snapshot.l1_size == 0 || snapshot_l1_problem(snapshot, header_)) continue;
+    noted += snapshot.l1_bytes();
+    if (noted > kMostBytes) break;
+    ranges_.add({snapshot.l1_table_offset, snapshot.l1_bytes()}, "L1 table of a snapshot");
+  }
+  co_return ok();
 }
 
 Task<Result<void>> Image::write_header() {
