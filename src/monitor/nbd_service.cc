@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "async/tls.h"
 #include "monitor/errors.h"
 #include "monitor/monitor.h"
 #include "monitor/option_dict.h"
@@ -48,6 +49,11 @@ Result<NbdServerOptions> server_options(const Monitor& monitor, const JsonInput&
   if (!connections) return fail(connections.error());
   Result<unsigned> seconds = count_of(options, "handshake-max-seconds", setup.handshake_seconds);
   if (!seconds) return fail(seconds.error());
+  if (options.contains("tls-creds")) {
+    auto credentials = monitor.objects().tls_credentials(options["tls-creds"].get<std::string>());
+    if (!credentials) return fail(credentials.error());
+    setup.tls = std::move(*credentials);
+  }
   Result<std::vector<Loop*>> loops = loops_of(monitor.objects(), options);
   if (!loops) return fail(loops.error());
   setup.max_connections = *connections;
@@ -60,8 +66,8 @@ Result<NbdServerOptions> server_options(const Monitor& monitor, const JsonInput&
 
 void define_nbd_types(Types& types) {
   types.define_object("NbdServerOptions",
-                      "addr:SocketAddress, *max-connections:count, *handshake-max-seconds:count, "
-                      "*iothread:OneOrMore");
+                      "addr:SocketAddress, *tls-creds:str, *max-connections:count, "
+                      "*handshake-max-seconds:count, *iothread:OneOrMore");
 }
 
 Task<Result<void>> NbdService::start(Monitor& monitor, JsonInput options) {

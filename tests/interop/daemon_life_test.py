@@ -332,6 +332,26 @@ class ThreadTest(LifeCase):
                              iothread="nobody"), 'iothread "nobody" not found')
 
 
+class TlsTest(LifeCase):
+    def test_clients_must_use_tls_where_the_server_has_credentials(self):
+        keys = self.folder / "keys.psk"
+        keys.write_text("alice:0123456789abcdef0123456789abcdef\n")
+        qmp = self.start("--object", f"tls-creds-psk,id=tls,endpoint=server,dir={self.folder}",
+                         "--nbd-server", f"addr.type=unix,addr.path={self.path('nbd')},"
+                         "tls-creds=tls")
+        self.add_drive(qmp, image=self.image("a.raw", pattern=8))
+        self.export(qmp)
+        with self.assertRaises(OSError):
+            self.client("drive")
+        client = NbdClient(f"nbds+unix://alice@/drive?socket={self.path('nbd')}"
+                           f"&tls-psk-file={keys}")
+        self.addCleanup(client.close)
+        self.assertEqual(client.byte(), 8)
+        qmp("nbd-server-stop")
+        address = {"type": "unix", "data": {"path": self.path("nbd")}}
+        self.assertIn("nobody", qmp("nbd-server-start", addr=address, tls_creds="nobody"))
+
+
 class HumanTest(LifeCase):
     def test_people_can_do_the_same(self):
         image = self.image("a.raw", pattern=4)

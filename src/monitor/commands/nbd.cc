@@ -53,8 +53,8 @@ Task<Result<Json>> remove(Monitor& monitor, JsonInput arguments) {
 
 constexpr Command kCommands[] = {
     {"nbd-server-start",
-     "addr:SocketAddressLegacy, *max-connections:count, *handshake-max-seconds:count, "
-     "*iothread:OneOrMore",
+     "addr:SocketAddressLegacy, *tls-creds:str, *max-connections:count, "
+     "*handshake-max-seconds:count, *iothread:OneOrMore",
      "", start, "starts the NBD server"},
     {"nbd-server-stop", "", "", stop, "ends the NBD server and its exports"},
     {"nbd-server-add", "*name:str, *description:str, device:str, *writable:bool, *bitmap:str", "",
