@@ -1,6 +1,7 @@
 // A small NBD server for tests: an export in memory, with as much of the protocol as a test wants.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -37,7 +38,7 @@ struct FakeExport {
     kOldNew,      ///< not fixed: kExportName and nothing else
     kOldStyle,
   } age = Age::kExtended;
-  unsigned flushes = 0;
+  std::atomic<unsigned> flushes = 0;
 };
 
 /// Serves one connection until it ends or the client breaks the protocol.

@@ -81,7 +81,15 @@ class Kill(NbdTest):
                 possible = {place: {number} for place, number in newest.items()}
         return durable, possible
 
+    def wait_for_locks(self) -> None:
+        """A killed process is gone before the kernel has let go of all files of its rings."""
+        deadline = time.monotonic() + 20
+        while run("qemu-img", "check", "-f", "qcow2", "d.qcow2",
+                  folder=self.folder).stderr.count("lock") and time.monotonic() < deadline:
+            time.sleep(0.02)
+
     def check_image(self, said: list[str]) -> None:
+        self.wait_for_locks()
         checked = run("qemu-img", "check", "-f", "qcow2", "d.qcow2", folder=self.folder)
         self.assertIn(checked.returncode, LEAKS_ONLY, checked.stdout + checked.stderr)
         self.ok("qemu-img", "convert", "-f", "qcow2", "-O", "raw", "d.qcow2", "d.raw")
@@ -145,8 +153,15 @@ class Flood(NbdTest):
             self.assertLess(server.memory_kib("VmHWM"), before + 4096)
             for client in clients:
                 client.close()
+            # The queue of connections that nobody has looked at may still be full.
+            deadline = time.monotonic() + 20
+            while (run("nbdinfo", "--size", server.uri, folder=self.folder).returncode != 0
+                   and time.monotonic() < deadline):
+                time.sleep(0.1)
             self.assertEqual(self.ok("nbdinfo", "--size", server.uri), "1048576\n")
 
+    @unittest.skipIf(b"__asan_init" in (OURS / "ashlar-nbd").read_bytes(),
+                     "a sanitizer's memory is not ours")
     def test_idle_connections_cost_little(self):
         self.make("d.raw", "1M", "raw")
         count = 500

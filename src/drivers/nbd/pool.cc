@@ -37,6 +37,7 @@ Task<Result<void>> Pool::open() {
   home_ = &Loop::current();
   Result<void> opened = co_await clients_.front()->open();
   if (!opened) co_return opened;
+  agreement_ = clients_.front()->agreement();
   const bool several = agreement().can(transmission_flag::kMultiConn) &&
                        target_.server.kind != SocketAddress::Kind::kFd;
   wanted_ = several ? target_.connections : 1;

@@ -20,7 +20,8 @@ class Pool {
   /// Calls from other loops are carried over to the own one.
   Task<Result<void>> perform(Call& call);
   Task<void> close();
-  const Agreement& agreement() const noexcept { return clients_.front()->agreement(); }
+  /// With the server, since open(). Any loop.
+  const Agreement& agreement() const noexcept { return agreement_; }
 
  private:
   Task<Result<void>> perform_here(Call& call);
@@ -29,6 +30,7 @@ class Pool {
   Task<void> open_another();
 
   const Target target_;
+  Agreement agreement_;
   Loop* home_ = nullptr;
   std::vector<std::unique_ptr<Client>> clients_;
   std::unique_ptr<Client> opening_;  // the next one

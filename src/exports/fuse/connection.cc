@@ -56,6 +56,7 @@ Connection::Session Connection::mount_session(const std::string& mountpoint, boo
   std::array<char*, 3> words{name.data(), flag.data(), options.data()};
   fuse_args arguments = FUSE_ARGS_INIT(static_cast<int>(words.size()), words.data());
   Session session(fuse_session_new(&arguments, &request_table(), sizeof(fuse_lowlevel_ops), this));
+  fuse_opt_free_args(&arguments);  // libfuse has made copies of them
   if (session == nullptr) return nullptr;
   if (fuse_session_mount(session.get(), mountpoint.c_str()) != 0) return nullptr;
   const fuse_custom_io through_channels{
