@@ -27,7 +27,7 @@ def fill(size, seconds):
         count += 1
     return count
 verbs = {
-    "connect": lambda uri: h.connect_uri(uri),
+    "connect": lambda uri: (h.set_uri_allow_local_file(True), h.connect_uri(uri))[1],
     "size": lambda: h.get_size(),
     "read": lambda n, at: h.pread(n, at).hex(),
     "write": lambda byte, n, at: h.pwrite(bytes([byte]) * n, at),
