@@ -44,7 +44,7 @@ class OpenSession {
   /// Errors: kInvalidArgument "child-missing", kNotFound "node-not-found".
   Task<Result<NodeRef>> open_child(OptionDict& options, std::string name, TreeRequest request);
 
-  /// Closes what this session has opened and nobody else uses: all of it after an error.
+  /// Closes what this opening has opened and nobody else uses: all of it after an error.
   Task<Result<void>> close();
 
   GraphState& graph() const noexcept { return graph_; }
@@ -64,7 +64,7 @@ class OpenSession {
   Result<void> add_to_chain(ChainSoFar& chain, const OptionDict& options);
 
   GraphState& graph_;
-  std::vector<NodeRef> added_;           // kept for as long as this session lasts
+  std::vector<NodeRef> added_;           // kept for as long as this lasts
   std::optional<Mutex::Guard> changes_;  // from the first use of a node that was open before
 };
 

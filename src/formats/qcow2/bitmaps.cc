@@ -265,7 +265,7 @@ Task<Result<BitmapEntry>> Image::bitmap_for(uint64_t size, const BitmapEntry& ol
                        .because("bitmap-too-large", {old.name}));
   }
   std::vector<BitmapTableEntry> table(std::max<uint64_t>(clusters, 1));
-  // What was marked by this session was not kept up to date: nothing of it is worth keeping.
+  // What was marked since it was opened was not kept up to date: nothing of it is worth keeping.
   const uint64_t kept =
       old.in_use() ? 0 : bitmap_bits(std::min(header_.virtual_size(), size), old.granularity_bits);
   const uint64_t per_cluster = cluster_size() * 8;

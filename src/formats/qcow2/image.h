@@ -230,7 +230,7 @@ class Image final : public FormatDriver, private BitmapStore {
   std::atomic<uint64_t> size_;
 
   std::optional<NewBitmaps> new_bitmaps_;
-  std::vector<std::string> bitmaps_marked_;  // as in use, by this session
+  std::vector<std::string> bitmaps_marked_;  // as in use, since the image was opened
 
   // Under metadata_.
   std::vector<Pending> pending_;  // unmapped in memory, not yet durably
