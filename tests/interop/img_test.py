@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Claims about the img tool beside the peer's: same words, same numbers, readable images."""
 import os
+import random
 import subprocess
 import unittest
 
@@ -150,6 +151,28 @@ class Measure(TwinTest):
                     continue
                 self.same("measure", "-O", form, *words)
                 self.same("measure", "--output=json", "-O", form, *words)
+
+
+class Convert(TwinTest):
+    def test_gives_the_same_file_each_time(self):
+        chance = random.Random(1)
+        clusters = [b"\0" * 65536, chance.randbytes(65536), b"ashlar, " * 8192,
+                    chance.randbytes(4096) * 16]
+        with open(self.ours / "a.raw", "wb") as image:
+            for _ in range(320):
+                image.write(chance.choice(clusters))
+        for options in ((), ("-c",), ("-c", "-o", "compression_type=zstd")):
+            with self.subTest(options=options):
+                files = set()
+                for _ in range(4):
+                    done = run(self.our_img, "convert", *options, "-f", "raw", "-O", "qcow2",
+                               "a.raw", "a.qcow2", folder=self.ours)
+                    self.assertEqual(done.status, 0, done.err)
+                    files.add((self.ours / "a.qcow2").read_bytes())
+                self.assertEqual(len(files), 1)
+                compared = run(PEER, "compare", "-f", "qcow2", "-F", "raw", "a.qcow2", "a.raw",
+                               folder=self.ours)
+                self.assertEqual(compared.status, 0, compared.out)
 
 
 class Trace(TwinTest):
