@@ -9,6 +9,7 @@ import textwrap
 import time
 import unittest
 
+from daemon import DaemonCase
 from nbd_server import OURS, NbdTest, Server, need, run
 
 TOOL = OURS / "ashlar-nbd"
@@ -169,6 +170,129 @@ class Life(NbdTest):
             peer = self.ok("/usr/bin/qemu-nbd", "-L", "-k", server.socket)
         ours = "".join(line for line in ours.splitlines(True) if "transaction size" not in line)
         self.assertEqual(ours, peer)
+
+
+@need("qemu-img", "qemu-io", "nbdinfo")
+class Bitmaps(NbdTest):
+    """Dirty bitmaps of images, as clients are told of them."""
+
+    def setUp(self):
+        super().setUp()
+        self.make("d.qcow2", "64M")
+        for name in ("one", "two", "off"):
+            self.ok("qemu-img", "bitmap", "--add", "-g", "64k", "d.qcow2", name)
+        self.ok("qemu-io", "-f", "qcow2", "-c", "write -q 1M 192k", "-c", "write -q 63M 1M",
+                "d.qcow2")
+        self.ok("qemu-img", "bitmap", "--disable", "d.qcow2", "off")
+        self.ok("qemu-img", "bitmap", "--clear", "d.qcow2", "two")
+        self.ok("qemu-io", "-f", "qcow2", "-c", "write -q 5M 64k", "d.qcow2")
+
+    def maps(self, server: Server, *names: str) -> list[str]:
+        context = "qemu:dirty-bitmap:"
+        image = f"driver=nbd,path={server.socket},x-dirty-bitmap={context}"
+        return [self.ok(*words) for name in names for words in (
+            ("nbdinfo", f"--map={context}{name}", server.uri),
+            ("qemu-img", "map", "--output=json", "--image-opts", image + name),
+            (OURS / "ashlar-img", "map", "--output=json", "--image-opts", image + name))]
+
+    def test_show_clients_what_the_peer_shows(self):
+        told = []
+        for program in (TOOL, "/usr/bin/qemu-nbd"):
+            with Server(self.folder, "-t", "-r", "-f", "qcow2", "-B", "one", "-B", "two", "-B",
+                        "off", "d.qcow2", program=program) as server:
+                told.append(self.maps(server, "one", "two", "off"))
+                told[-1] += sorted(line for line in self.ok("nbdinfo", server.uri).splitlines()
+                                   if "qemu:" in line or "base:" in line)
+        self.assertEqual(told[0], told[1])
+        self.assertIn("dirty", told[0][0])
+
+    def test_of_a_backing_image_show_through(self):
+        self.ok("qemu-img", "create", "-q", "-f", "qcow2", "-b", "d.qcow2", "-F", "qcow2",
+                "top.qcow2")
+        told = []
+        for program in (TOOL, "/usr/bin/qemu-nbd"):
+            with Server(self.folder, "-t", "-f", "qcow2", "-B", "one", "top.qcow2",
+                        program=program) as server:
+                told.append(self.maps(server, "one"))
+        self.assertEqual(told[0], told[1])
+
+    def test_that_nobody_writes_to_are_offered_with_a_writable_disk(self):
+        with Server(self.folder, "-t", "-f", "qcow2", "-B", "off", "d.qcow2") as server:
+            before = self.maps(server, "off")
+            self.ok("qemu-io", "-f", "raw", "-c", "write -q 32M 64k", server.uri)
+            self.assertEqual(before, self.maps(server, "off"))
+        self.ok("qemu-img", "check", "-q", "d.qcow2")
+
+    def test_that_would_be_out_of_date_or_are_not_there_keep_the_server_from_starting(self):
+        done = run(TOOL, "-k", self.folder / "s", "-f", "qcow2", "-B", "one", "d.qcow2",
+                   folder=self.folder)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('bitmap "one" is enabled', done.stderr)
+        for words in (("-r", "-B", "three"), ("-r", "-o", "65536", "-B", "one")):
+            told = [run(program, "-k", self.folder / sock, "-f", "qcow2", *words, "d.qcow2",
+                        folder=self.folder)
+                    for program, sock in ((TOOL, "s"), ("/usr/bin/qemu-nbd", "peer"))]
+            self.assertEqual([done.returncode for done in told], [1, 1])
+            self.assertEqual(*(done.stderr.partition(": ")[2] for done in told))
+        self.assertFalse((self.folder / "s").exists())
+
+
+@need("qemu-img", "qemu-io", "nbdinfo")
+class BitmapsOfMonitors(DaemonCase):
+    def test_are_named_alone_or_with_their_node_and_end_with_the_medium(self):
+        image = self.image("d.qcow2", "1M", "qcow2")
+        run("qemu-img", "bitmap", "--add", image, "b", folder=self.folder)
+        run("qemu-io", "-f", "qcow2", "-c", "write -q 0 64k", image, folder=self.folder)
+        qmp = self.start()
+        self.assertEqual(qmp("blockdev-add", driver="qcow2", node_name="disk", read_only=True,
+                             file={"driver": "file", "filename": image}), {})
+        self.assertEqual(qmp("backend-add", id="drive", node_name="disk"), {})
+        sock = self.path("nbd.sock")
+        self.assertEqual(qmp("nbd-server-start",
+                             addr={"type": "unix", "data": {"path": sock}}), {})
+        for name, more in (("one", {"node-name": "disk", "bitmaps": ["b"]}),
+                           ("two", {"backend": "drive",
+                                    "bitmaps": [{"node": "disk", "name": "b"}]})):
+            self.assertEqual(qmp.execute("block-export-add", {
+                "type": "nbd", "id": name, "name": name, **more}), {"return": {}})
+
+        def told(name):
+            return run("nbdinfo", "--map=qemu:dirty-bitmap:b",
+                       f"nbd+unix:///{name}?socket={sock}", folder=self.folder)
+        self.assertRegex(told("one").stdout, r"0 +65536 +1 +dirty\n +65536 +983040 +0 +clean")
+        self.assertEqual(told("one").stdout, told("two").stdout)
+        self.assertEqual(qmp("blockdev-change-medium", id="drive", format="raw",
+                             filename=self.image("e.raw")), {})
+        self.assertIn("dirty", told("one").stdout)
+        self.assertNotEqual(told("two").returncode, 0)
+
+
+@need("qemu-img", "nbdinfo")
+class Early(NbdTest):
+    def test_clients_wait_until_the_image_is_open(self):
+        self.make("d.raw", "1M", "raw")
+        image = f"driver=raw,file.driver=nbd,file.path={self.folder}/later,file.open-timeout=60"
+        words = ["-t", "-r", "--image-opts", image]
+        with Server(self.folder, *words) as server:  # returns when the socket is there
+            client = subprocess.Popen(["nbdinfo", "--size", server.uri], stdout=subprocess.PIPE,
+                                      text=True)
+            try:
+                with self.assertRaises(subprocess.TimeoutExpired):
+                    client.wait(0.5)
+                origin = subprocess.Popen([str(TOOL), "-t", "-k", str(self.folder / "later"), "-f",
+                                           "raw", "d.raw"], cwd=self.folder)
+                self.addCleanup(origin.wait)
+                self.addCleanup(origin.kill)
+                self.assertEqual(client.communicate(timeout=60)[0], "1048576\n")
+            finally:
+                client.kill()
+                client.wait()
+
+    def test_the_socket_goes_when_the_image_cannot_be_opened(self):
+        done = run(TOOL, "-k", self.folder / "s", "-f", "qcow2", "none", folder=self.folder)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("Failed to blk_new_open 'none'", done.stderr)
+        self.assertFalse((self.folder / "s").exists())
 
 
 @need("qemu-img", "nbdinfo", "certtool")

@@ -176,7 +176,7 @@ bool start_server(Session& session, const Settings& settings, Served& served,
   options.handshake_seconds = settings.handshake_seconds;
   options.observer = &observer;
   if (!read_tls(session, settings, options.tls)) return false;
-  Result<std::unique_ptr<NbdServer>> server = session.wait(NbdServer::start(std::move(options)));
+  Result<std::unique_ptr<NbdServer>> server = session.wait(NbdServer::listen(std::move(options)));
   if (!server) {
     session.program().error(listen_error_text(server.error(), settings.address));
     return false;
@@ -204,6 +204,16 @@ bool start_export(Session& session, const Settings& settings, Served& served) {
     return false;
   }
   served.running = std::move(*running);
+  return true;
+}
+
+Task<void> accept_task(NbdServer& server) {
+  server.accept();
+  co_return;
+}
+
+bool accept_clients(Session& session, Served& served) {
+  session.wait(accept_task(*served.server));
   return true;
 }
 
@@ -251,9 +261,10 @@ bool announce(const Program& program, const Settings& settings, std::optional<Da
 int serve(Session& session, const Settings& settings, std::optional<Daemon>& daemon) {
   StopSignal stop(session.program(), settings);
   Served served;
-  bool good = open_backend(session, settings, served) &&
-              start_server(session, settings, served, stop) &&
-              start_export(session, settings, served) && attach_device(session, settings, served) &&
+  // Clients that come early wait for the image to be opened.
+  bool good = start_server(session, settings, served, stop) &&
+              open_backend(session, settings, served) && start_export(session, settings, served) &&
+              accept_clients(session, served) && attach_device(session, settings, served) &&
               announce(session.program(), settings, daemon);
   if (good) session.wait(stop.wait());
   good = finish(session, served) && good;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "exports/nbd/bitmap_context.h"
 #include "exports/nbd/transmission.h"
 
 namespace ashlar::nbd {
@@ -30,6 +31,21 @@ std::vector<Context> wanted_contexts(const std::vector<Context>& negotiated,
   return wanted;
 }
 
+/// The extents of a bitmap: no I/O.
+Result<BlockStatus> describe_bitmap(const Context& context, ByteRange left, size_t most) {
+  if (context.bitmap->stale()) {
+    return fail(ErrorCode::kIo, "the bitmap is about a medium that has gone");
+  }
+  BlockStatus status;
+  status.context = context.id;
+  while (!left.empty()) {
+    const Descriptor described = context.bitmap->describe(left);
+    if (!append(status, described, most)) break;
+    left = left.after(described.length);
+  }
+  return status;
+}
+
 Error malformed_filter() {
   return Error(ErrorCode::kInvalidArgument, "payload of the block status request is malformed")
       .because("nbd-malformed");
@@ -39,10 +55,16 @@ Error malformed_filter() {
 
 Task<Result<BlockStatus>> Transmission::describe(const Context& context, const Request& request,
                                                  uint64_t length) {
-  const bool one = (request.flags & command_flag::kOneExtent) != 0;
+  const size_t most = (request.flags & command_flag::kOneExtent) != 0 ? 1 : kMaxExtents;
   BlockStatus status;
   status.context = context.id;
   ByteRange left(request.offset, length);
+  if (context.kind == Context::Kind::kBitmap) {
+    // Asked for what it says of errors: past the end, no medium.
+    const Result<Extent> there = co_await backend().status(left, 0);
+    if (!there) co_return fail(there.error());
+    co_return describe_bitmap(context, left, most);
+  }
   while (!left.empty()) {
     const Result<Extent> extent = co_await backend().status(left, 0);
     if (!extent) co_return fail(extent.error());
@@ -50,7 +72,7 @@ Task<Result<BlockStatus>> Transmission::describe(const Context& context, const R
     Descriptor described;
     described.length = part.length;
     described.flags = context.flags_of(*extent);
-    if (!append(status, described, one ? 1 : kMaxExtents)) break;
+    if (!append(status, described, most)) break;
     left = left.after(part.length);
   }
   co_return status;

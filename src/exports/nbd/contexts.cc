@@ -3,12 +3,15 @@
 
 #include <algorithm>
 
+#include "exports/nbd/bitmap_context.h"
 #include "protocols/nbd.h"
 
 namespace ashlar::nbd {
 namespace {
 
 constexpr std::string_view kDepthContext = "qemu:allocation-depth";
+constexpr std::string_view kBitmapNamespace = "qemu:dirty-bitmap:";
+constexpr uint32_t kFirstBitmapId = 2;
 
 /// Whether `query` is the namespace of `name`, or all of its name up to some later colon.
 bool is_namespace_of(std::string_view query, std::string_view name) {
@@ -26,6 +29,7 @@ std::vector<Context> filter(const std::vector<Context>& contexts, Matches matche
 }  // namespace
 
 std::string Context::name() const {
+  if (kind == Kind::kBitmap) return std::string(kBitmapNamespace) + bitmap->name();
   return std::string(kind == Kind::kAllocation ? kAllocationContext : kDepthContext);
 }
 
@@ -35,10 +39,22 @@ uint64_t Context::flags_of(const Extent& extent) const {
 }
 
 ContextSet::ContextSet(Depth depth) {
-  contexts_.push_back({.kind = Context::Kind::kAllocation, .id = 0});
+  contexts_.emplace_back();
   if (depth == Depth::kShown) {
-    contexts_.push_back({.kind = Context::Kind::kAllocationDepth, .id = 1});
+    Context context;
+    context.kind = Context::Kind::kAllocationDepth;
+    context.id = 1;
+    contexts_.push_back(context);
   }
+}
+
+void ContextSet::add(const BitmapContext& bitmap) {
+  const auto is_bitmap = [](const Context& each) { return each.kind == Context::Kind::kBitmap; };
+  Context context;
+  context.kind = Context::Kind::kBitmap;
+  context.id = kFirstBitmapId + static_cast<uint32_t>(std::ranges::count_if(contexts_, is_bitmap));
+  context.bitmap = &bitmap;
+  contexts_.push_back(context);
 }
 
 std::vector<Context> ContextSet::list(std::span<const std::string> queries) const {

@@ -8,11 +8,13 @@
 #include <optional>
 #include <utility>
 
+#include "exports/nbd/bitmap_context.h"
 #include "exports/nbd/server.h"
 
 namespace ashlar {
 namespace {
 
+using nbd::BitmapContext;
 using nbd::ContextSet;
 using nbd::kMaxString;
 using nbd::ServedExport;
@@ -53,12 +55,6 @@ Result<NbdOptions> take_nbd_options(OptionDict& dict) {
       return fail(fits.error());
     }
   }
-  const OptionDict bitmaps = dict.take_subtree("bitmaps");
-  if (!bitmaps.empty()) {
-    const std::string first = *bitmaps.text(bitmaps.entries().front().first);
-    return fail(Error(ErrorCode::kNotFound, "bitmap \"" + first + "\" is not there")
-                    .because("bitmap-not-found", {first}));
-  }
   if (!dict.empty()) {
     const std::string& key = dict.entries().front().first;
     return fail(Error(ErrorCode::kInvalidArgument, "an NBD export has no option \"" + key + "\"")
@@ -67,12 +63,44 @@ Result<NbdOptions> take_nbd_options(OptionDict& dict) {
   return options;
 }
 
+/// The bitmaps in `dict`: "0", or "0.node" and "0.name", and so on.
+Result<std::vector<BitmapName>> take_bitmaps(OptionDict& dict) {
+  OptionDict given = dict.take_subtree("bitmaps");
+  std::vector<BitmapName> bitmaps;
+  for (size_t index = 0; !given.empty(); ++index) {
+    const std::string number = std::to_string(index);
+    std::optional<std::string> name = given.take_text(number);
+    if (!name) name = given.take_text(number + ".name");
+    if (!name) {
+      const std::string& key = given.entries().front().first;
+      return fail(
+          Error(ErrorCode::kInvalidArgument, "an NBD export has no option \"bitmaps." + key + "\"")
+              .because("option-unknown", {"nbd", "bitmaps." + key}));
+    }
+    bitmaps.push_back({.node = given.take_text(number + ".node").value_or(std::string()),
+                       .name = std::move(*name)});
+  }
+  return bitmaps;
+}
+
+/// Nothing keeps the bits of `loaded` up to date: nobody may write what they are about.
+Result<void> check_steady(const LoadedBitmap& loaded) {
+  if (loaded.bitmap.state != PersistentBitmap::State::kEnabled) return ok();
+  if (loaded.image == LoadedBitmap::Image::kReadOnly) return ok();
+  const std::string& name = loaded.bitmap.name;
+  return fail(Error(ErrorCode::kUnsupported,
+                    fmt::format("bitmap \"{}\" is enabled, and can be offered only while its image "
+                                "is open to read only",
+                                name))
+                  .because("bitmap-enabled", {name}));
+}
+
 /// Clients are told the size when they connect; the protocol has no message for a change.
 class NbdExport final : public Export, private DeviceCallbacks {
  public:
   explicit NbdExport(ExportSetup setup) : setup_(std::move(setup)) {}
 
-  Result<void> start(const NbdOptions& options);
+  Task<Result<void>> start(NbdOptions options);
 
   // Export
   bool in_use() const override { return setup_.nbd_server->clients_of(served_) != 0; }
@@ -80,12 +108,17 @@ class NbdExport final : public Export, private DeviceCallbacks {
 
  private:
   // DeviceCallbacks
+  void medium_changed(Medium) override {
+    for (const auto& bitmap : bitmaps_) bitmap->set_stale();
+  }
   std::string describe() const override { return "NBD export \"" + setup_.id + "\""; }
 
   Result<void> take_backend();
+  Task<Result<void>> load_bitmaps();
   void let_go();
 
   ExportSetup setup_;
+  std::vector<std::unique_ptr<BitmapContext>> bitmaps_;
   ServedExport served_;
 };
 
@@ -106,7 +139,21 @@ void NbdExport::let_go() {
   setup_.backend = BackendRef();
 }
 
-Result<void> NbdExport::start(const NbdOptions& options) {
+Task<Result<void>> NbdExport::load_bitmaps() {
+  const Result<std::vector<BitmapName>> bitmaps = take_bitmaps(setup_.options);
+  if (!bitmaps) co_return fail(bitmaps.error());
+  for (const BitmapName& each : *bitmaps) {
+    Result<LoadedBitmap> loaded = co_await load_bitmap(*setup_.backend, each);
+    if (!loaded) co_return fail(loaded.error());
+    const Result<void> steady = check_steady(*loaded);
+    if (!steady) co_return steady;
+    bitmaps_.push_back(std::make_unique<BitmapContext>(std::move(*loaded)));
+    served_.contexts.add(*bitmaps_.back());
+  }
+  co_return ok();
+}
+
+Task<Result<void>> NbdExport::start(NbdOptions options) {
   served_.name = options.name.value_or(setup_.node_name);
   served_.description = options.description.value_or(std::string());
   served_.backend = setup_.backend.get();
@@ -115,9 +162,10 @@ Result<void> NbdExport::start(const NbdOptions& options) {
   served_.contexts =
       ContextSet(options.allocation_depth ? ContextSet::Depth::kShown : ContextSet::Depth::kHidden);
   Result<void> started = take_backend();
+  if (started) started = co_await load_bitmaps();
   if (started) started = setup_.nbd_server->add(served_);
   if (!started) let_go();
-  return started;
+  co_return started;
 }
 
 Task<void> NbdExport::close() {
@@ -134,10 +182,13 @@ Task<Result<std::unique_ptr<Export>>> start_nbd_export(ExportSetup setup) {
     co_return fail(
         Error(ErrorCode::kNotFound, "no NBD server is running").because("nbd-server-missing"));
   }
-  const Result<NbdOptions> options = take_nbd_options(setup.options);
+  OptionDict others = setup.options;
+  setup.options = OptionDict();
+  setup.options.add_subtree("bitmaps", others.take_subtree("bitmaps"));
+  const Result<NbdOptions> options = take_nbd_options(others);
   if (!options) co_return fail(options.error());
   auto running = std::make_unique<NbdExport>(std::move(setup));
-  const Result<void> started = running->start(*options);
+  const Result<void> started = co_await running->start(*options);
   if (!started) co_return fail(started.error());
   std::unique_ptr<Export> done = std::move(running);
   co_return std::move(done);

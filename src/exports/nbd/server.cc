@@ -50,23 +50,32 @@ NbdServer::NbdServer(NbdServerOptions options)
 
 NbdServer::~NbdServer() = default;
 
-Task<Result<std::unique_ptr<NbdServer>>> NbdServer::start(NbdServerOptions options) {
+Task<Result<std::unique_ptr<NbdServer>>> NbdServer::listen(NbdServerOptions options) {
   std::unique_ptr<NbdServer> server(new NbdServer(std::move(options)));
-  const Result<void> listening = co_await server->listen();
+  const Result<void> listening = co_await server->open_listeners();
   if (!listening) co_return fail(listening.error());
   co_return std::move(server);
 }
 
-Task<Result<void>> NbdServer::listen() {
+Task<Result<std::unique_ptr<NbdServer>>> NbdServer::start(NbdServerOptions options) {
+  Result<std::unique_ptr<NbdServer>> server = co_await listen(std::move(options));
+  if (server) (*server)->accept();
+  co_return std::move(server);
+}
+
+Task<Result<void>> NbdServer::open_listeners() {
   for (const SocketAddress& address : options_.addresses) {
     Result<std::unique_ptr<Listener>> listener = co_await Listener::open(address);
     if (!listener) co_return fail(listener.error());
     listeners_.push_back(std::move(*listener));
   }
+  co_return ok();
+}
+
+void NbdServer::accept() {
   for (const std::unique_ptr<Listener>& listener : listeners_) {
     accepting_.spawn(accept_from(*listener));
   }
-  co_return ok();
 }
 
 std::vector<SocketAddress> NbdServer::addresses() const {

@@ -46,8 +46,12 @@ struct NbdServerOptions {
 /// Control loop. Connections are served on the loops of the options, each on one of them.
 class NbdServer {
  public:
-  /// Errors: those of Listener::open().
+  /// listen() and accept().
   static Task<Result<std::unique_ptr<NbdServer>>> start(NbdServerOptions options);
+  /// Clients can connect, but wait until accept(): for who has exports to add first.
+  /// Errors: those of Listener::open().
+  static Task<Result<std::unique_ptr<NbdServer>>> listen(NbdServerOptions options);
+  void accept();
   ~NbdServer();
   NbdServer(const NbdServer&) = delete;
 
@@ -73,7 +77,7 @@ class NbdServer {
 
  private:
   explicit NbdServer(NbdServerOptions options);
-  Task<Result<void>> listen();
+  Task<Result<void>> open_listeners();
   Task<void> accept_from(Listener& listener);
   Task<void> serve_one(std::unique_ptr<Stream> stream);
   nbd::Place& least_used_place() noexcept;
