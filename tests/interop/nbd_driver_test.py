@@ -2,7 +2,9 @@
 """Claims about the NBD client driver against real servers, nbdkit and the peer's, beside the peer."""
 import json
 import os
+import socket
 import subprocess
+import time
 import unittest
 from pathlib import Path
 
@@ -123,6 +125,35 @@ class WithNbdkit(DriverTest):
                          "nbd:localhost"):
                 with self.subTest(name):
                     self.same_as_peer("info", name)
+
+
+@need("nbdkit")
+class WithAServerThatHangs(DriverTest):
+    """It accepts connections, says the first words or nothing, and then waits for ever."""
+
+    def test_opening_ends_in_time(self):
+        for words in (b"", b"NBDMAGIC", b"NBDMAGICIHAVEOPT\0\1"):
+            path = self.folder / f"silent{len(words)}"
+            with socket.socket(socket.AF_UNIX) as silent:
+                silent.bind(str(path))
+                silent.listen(5)
+                image = f"driver=nbd,path={path},handshake-timeout=1"
+                start = time.monotonic()
+                client = subprocess.Popen([IMG, "info", "--image-opts", image],
+                                          stderr=subprocess.PIPE, text=True)
+                connection, _ = silent.accept()
+                with connection:
+                    connection.sendall(words)
+                    said = client.communicate(timeout=60)[1]
+                self.assertEqual(client.returncode, 1)
+                self.assertIn("did not finish the handshake within 1 s", said)
+                self.assertGreaterEqual(time.monotonic() - start, 1)
+
+    def test_an_answer_that_takes_its_time_is_no_hanging(self):
+        with Nbdkit(self.folder, "--filter=delay", "memory", "1M", "delay-open=2") as server:
+            self.ok(IMG, "info", "--image-opts",
+                    f"driver=nbd,path={server.socket},handshake-timeout=20")
+            self.ok(IMG, "info", server.uri)
 
 
 @need("qemu-nbd", "qemu-img")
@@ -247,6 +278,18 @@ class WithOurOwnServer(DriverTest):
         with Server(self.folder, "-t", "-e", "16", "-f", "qcow2", "disk.qcow2") as server:
             self.round_trip(server.uri, source)
             self.same_as_peer("map", "--output=json", "-f", "raw", server.uri)
+
+    @need("nbdcopy")
+    def test_passes_on_what_comes_from_several_loops(self):
+        source = self.pattern("source", 48 << 20)
+        self.make("disk.qcow2", "48M")
+        (self.folder / "near").mkdir()
+        with Server(self.folder, "-t", "-e", "16", "-f", "qcow2", "disk.qcow2") as far:
+            image = f"driver=raw,file.driver=nbd,file.path={far.socket}"
+            with Server(self.folder / "near", "-t", "-e", "8", "--image-opts", image) as near:
+                self.ok("nbdcopy", "--connections=4", "--requests=32", source, near.uri)
+                self.ok("nbdcopy", "--connections=4", "--requests=32", near.uri, "back")
+        self.ok("cmp", source, "back")
 
 
 if __name__ == "__main__":

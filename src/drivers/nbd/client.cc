@@ -8,6 +8,7 @@
 namespace ashlar::nbd::client {
 namespace {
 
+constexpr uint64_t kSecond = 1'000'000'000;
 constexpr uint64_t kFirstBackoffNs = 100'000'000;
 constexpr uint64_t kLongestBackoffNs = 8'000'000'000;
 
@@ -53,7 +54,33 @@ class Client::ReadyAwaiter : Waiter {
 
 void Client::wake_waiting() noexcept { Waiter::wake_all(waiting_.take_all()); }
 
-Task<Result<std::shared_ptr<Channel>>> Client::connect() {
+Task<void> Client::limit_attempt(Pause& limit, uint64_t limit_ns) {
+  co_await limit.wait(limit_ns);
+  if (limit.cancelled()) co_return;
+  too_slow_ = true;
+  dialer_->end_attempt();
+  if (attempt_ != nullptr) attempt_->shut_down();
+}
+
+/// A server that accepts and then says nothing must not hold anybody for ever.
+Task<Result<std::shared_ptr<Channel>>> Client::connect(uint64_t limit_ns) {
+  if (limit_ns == 0) co_return co_await attempt();
+  Pause limit;
+  Scope watch;
+  too_slow_ = false;
+  watch.spawn(limit_attempt(limit, limit_ns));
+  Result<std::shared_ptr<Channel>> channel = co_await attempt();
+  limit.cancel();
+  co_await watch.join();
+  if (channel || !too_slow_) co_return std::move(channel);
+  const double seconds = static_cast<double>(limit_ns) / kSecond;
+  co_return fail(
+      Error(ErrorCode::kIo,
+            fmt::format("NBD server did not finish the handshake within {:.3g} s", seconds))
+          .because("nbd-handshake-slow", {fmt::format("{:.3g}", seconds)}));
+}
+
+Task<Result<std::shared_ptr<Channel>>> Client::attempt() {
   Result<std::unique_ptr<Stream>> stream = co_await dialer_->dial();
   if (!stream) co_return fail(stream.error());
   if (closing_) co_return fail(ErrorCode::kCancelled, "connection to an NBD server is given up");
@@ -64,11 +91,19 @@ Task<Result<std::shared_ptr<Channel>>> Client::connect() {
   co_return std::make_shared<Channel>(std::move(*established));
 }
 
+/// An attempt of open(), which began at `start_ns`, ends with the time there is for all of them.
+uint64_t Client::attempt_limit_ns(uint64_t start_ns) const noexcept {
+  if (settings_.open_timeout_ns == 0) return settings_.attempt_ns;
+  const uint64_t passed_ns = Loop::current().now_ns() - start_ns;
+  const uint64_t left_ns = std::max(settings_.open_timeout_ns, passed_ns + 1) - passed_ns;
+  return settings_.attempt_ns == 0 ? left_ns : std::min(left_ns, settings_.attempt_ns);
+}
+
 Task<Result<void>> Client::open() {
   const uint64_t start_ns = Loop::current().now_ns();
   uint64_t backoff_ns = kFirstBackoffNs;
   for (;;) {
-    Result<std::shared_ptr<Channel>> channel = co_await connect();
+    Result<std::shared_ptr<Channel>> channel = co_await connect(attempt_limit_ns(start_ns));
     if (channel) {
       agreement_ = (*channel)->agreement();
       adopt(std::move(*channel));
@@ -114,7 +149,7 @@ Task<void> Client::reconnect() {
   if (!dialer_->repeatable()) failed_ = lost_error();
   uint64_t backoff_ns = kFirstBackoffNs;
   while (!closing_ && !failed_) {
-    Result<std::shared_ptr<Channel>> channel = co_await connect();
+    Result<std::shared_ptr<Channel>> channel = co_await connect(settings_.attempt_ns);
     if (channel) {
       Result<void> same = check_same(agreement_, (*channel)->agreement());
       if (!same) failed_ = same.error();

@@ -1,6 +1,7 @@
 // A connection to an NBD server that is made again when it is lost.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -19,6 +20,8 @@ class Dialer {
  public:
   virtual ~Dialer() = default;
   virtual Task<Result<std::unique_ptr<Stream>>> dial() = 0;
+  /// Ends dial() in flight; it may be called again.
+  virtual void end_attempt() noexcept = 0;
   /// Ends dial() in flight and later ones.
   virtual void cancel() noexcept = 0;
   /// Whether dial() can work a second time.
@@ -29,6 +32,7 @@ struct ClientSettings {
   Wishes wishes;
   uint64_t reconnect_delay_ns = 0;  ///< how long requests wait for a lost connection
   uint64_t open_timeout_ns = 0;     ///< how long open() tries again
+  uint64_t attempt_ns = 0;          ///< how long one attempt to connect may take; 0: for ever
 };
 
 /// Belongs to one loop, on which everything happens.
@@ -49,11 +53,15 @@ class Client {
 
   /// Stays as it is for as long as this is open. After open().
   const Agreement& agreement() const noexcept { return agreement_; }
-  size_t in_flight() const noexcept { return in_flight_; }
+  /// From any loop.
+  size_t in_flight() const noexcept { return in_flight_.load(std::memory_order_relaxed); }
 
  private:
   class ReadyAwaiter;
-  Task<Result<std::shared_ptr<Channel>>> connect();
+  Task<Result<std::shared_ptr<Channel>>> connect(uint64_t limit_ns);
+  Task<Result<std::shared_ptr<Channel>>> attempt();
+  uint64_t attempt_limit_ns(uint64_t start_ns) const noexcept;
+  Task<void> limit_attempt(Pause& limit, uint64_t limit_ns);
   Task<Result<std::shared_ptr<Channel>>> ready();
   Task<Result<void>> perform_counted(Call& call);
   Task<void> reconnect();
@@ -76,7 +84,8 @@ class Client {
   std::unique_ptr<Pause> backoff_;
   std::shared_ptr<Pause> patience_;
   WaitList waiting_;
-  size_t in_flight_ = 0;
+  std::atomic<size_t> in_flight_{0};
+  bool too_slow_ = false;  // the attempt to connect was ended
   Scope scope_;
 };
 

@@ -51,6 +51,7 @@ class FakeDialer final : public Dialer {
     lines_.scope.spawn(testing::serve_fake_nbd(std::move(theirs), lines_.exported));
     co_return std::move(ours);
   }
+  void end_attempt() noexcept override {}
   void cancel() noexcept override {}
   bool repeatable() const noexcept override { return true; }
 
@@ -321,6 +322,7 @@ class ShrinkingDialer final : public Dialer {
     lines_.scope.spawn(serve_then_shrink(std::move(theirs), lines_.exported));
     co_return std::move(ours);
   }
+  void end_attempt() noexcept override {}
   void cancel() noexcept override {}
   bool repeatable() const noexcept override { return true; }
 

@@ -3,15 +3,20 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "async/tls.h"
 #include "drivers/nbd/address.h"
 
 namespace ashlar::nbd::client {
 namespace {
 
-constexpr uint64_t kMostConnections = 16;
 constexpr uint64_t kMostSeconds = 10'000'000;
 constexpr uint64_t kSecond = 1'000'000'000;
+
+/// Options that say how a disk is reached, not which one it is.
+constexpr std::array<std::string_view, 4> kHowOnly{"reconnect-delay", "open-timeout",
+                                                   "handshake-timeout", "connections"};
 
 Error twice(std::string_view one, std::string_view other) {
   return Error(
@@ -91,9 +96,7 @@ OptionDict naming_of(const OptionDict& given, const NbdOptions& own, const Socke
     return naming;
   }
   for (const auto& [key, value] : given.entries()) {
-    if (key != "reconnect-delay" && key != "open-timeout" && key != "connections") {
-      naming.set(key, value);
-    }
+    if (std::ranges::find(kHowOnly, key) == kHowOnly.end()) naming.set(key, value);
   }
   return naming;
 }
@@ -108,6 +111,7 @@ Result<Target> take_target(OptionDict& options, const CredentialStore& credentia
   Result<void> right = check_range("connections", own->connections, 1, kMostConnections);
   if (right) right = check_range("reconnect-delay", own->reconnect_delay, 0, kMostSeconds);
   if (right) right = check_range("open-timeout", own->open_timeout, 0, kMostSeconds);
+  if (right) right = check_range("handshake-timeout", own->handshake_timeout, 0, kMostSeconds);
   if (right && own->export_name.value_or("").size() > kMaxString) {
     right = fail(Error(ErrorCode::kInvalidArgument,
                        fmt::format("nbd: name of the export has {} bytes, at most {} are allowed",
@@ -129,6 +133,7 @@ Result<Target> take_target(OptionDict& options, const CredentialStore& credentia
   target.settings.wishes.tls_hostname = own->tls_hostname.value_or(inet ? server->host : "");
   target.settings.reconnect_delay_ns = own->reconnect_delay * kSecond;
   target.settings.open_timeout_ns = own->open_timeout * kSecond;
+  target.settings.attempt_ns = own->handshake_timeout * kSecond;
   target.server = std::move(*server);
   return target;
 }

@@ -20,6 +20,7 @@ struct NbdOptions {
   std::optional<std::string> dirty_bitmap;
   uint64_t reconnect_delay = 0;
   uint64_t open_timeout = 0;
+  uint64_t handshake_timeout = 30;
   uint64_t connections = 4;
 
   static constexpr auto table() {
@@ -43,11 +44,16 @@ struct NbdOptions {
                       "seconds that requests wait for a lost connection", "0"),
         number_option("open-timeout", &NbdOptions::open_timeout,
                       "seconds to go on trying to connect while opening", "0"),
+        number_option("handshake-timeout", &NbdOptions::handshake_timeout,
+                      "seconds that one attempt to connect may take, 0 for any time", "30"),
         number_option("connections", &NbdOptions::connections,
                       "most connections to a server that allows several, 1 to 16", "4"),
     };
   }
 };
+
+/// Most connections of one node.
+inline constexpr size_t kMostConnections = 16;
 
 /// What opening needs.
 struct Target {
