@@ -5,6 +5,7 @@
 #include <sys/random.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <random>
 
@@ -91,6 +92,7 @@ IoEngine* EventLoop::engine() noexcept {
   if (engine_ == nullptr) {
     engine_ = std::make_unique<ThreadEngine>(*this, wake_, *setup_.blocking_calls);
   }
+  engine_->set_max_batch(max_batch_);
   engine_thread_ = std::this_thread::get_id();
   return engine_.get();
 }
@@ -159,7 +161,26 @@ void EventLoop::fire_timers() noexcept {
   }
 }
 
+void tune(Loop& loop, const LoopTuning& tuning) noexcept {
+  if (auto* real = dynamic_cast<EventLoop*>(&loop)) real->tune(tuning);
+}
+
+void EventLoop::tune(const LoopTuning& tuning) noexcept {
+  const std::lock_guard lock(guard_);
+  tuning_ = tuning;
+  tuning_changed_.store(true);
+}
+
+void EventLoop::adopt_tuning() noexcept {
+  const std::lock_guard lock(guard_);
+  tuning_changed_.store(false);
+  poll_.tune(tuning_);
+  max_batch_ = tuning_.max_batch;
+  if (engine_ != nullptr) engine_->set_max_batch(max_batch_);
+}
+
 void EventLoop::turn() noexcept {
+  if (tuning_changed_.load(std::memory_order_relaxed)) adopt_tuning();
   inbox_.move_to(ready_);
   fire_timers();
   if (ready_.empty()) {
@@ -174,6 +195,32 @@ void EventLoop::turn() noexcept {
 }
 
 void EventLoop::rest() noexcept {
+  if (poll_.off()) return sleep();
+  const uint64_t start_ns = now_ns();
+  if (!look_for_news(start_ns)) sleep();
+  poll_.waited(now_ns() - start_ns);
+}
+
+/// Awake all the while: who posts need not rouse this loop, which is what makes it fast.
+bool EventLoop::look_for_news(uint64_t start_ns) noexcept {
+  if (poll_.duration_ns() == 0) return false;
+  uint64_t end_ns = start_ns + poll_.duration_ns();
+  const bool timer_is_due_before = !timers_.empty() && timers_.next_ns() <= end_ns;
+  if (timer_is_due_before) end_ns = timers_.next_ns();
+  do {
+    if (engine_ != nullptr) engine_->turn(0, ready_);
+    inbox_.move_to(ready_);
+    if (!ready_.empty() || stop_wanted_.load()) {
+      ++rests_.polled;
+      return true;
+    }
+  } while (now_ns() < end_ns);
+  if (timer_is_due_before) ++rests_.polled;
+  return timer_is_due_before;
+}
+
+void EventLoop::sleep() noexcept {
+  ++rests_.slept;
   uint64_t timeout_ns = IoEngine::kForever;
   if (!timers_.empty()) {
     const uint64_t now = now_ns();

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "ashlar/loop.h"
+#include "async/adaptive_poll.h"
 #include "async/io_engine.h"
 #include "async/posted_queue.h"
 #include "async/timer_heap.h"
@@ -34,11 +35,20 @@ class EventLoop final : public Loop {
   uint64_t random() noexcept override;
   void post(Posted& work) noexcept override;
   void submit(IoOperation& operation) noexcept override;
+  /// From any thread.
+  void tune(const LoopTuning& tuning) noexcept;
 
   /// Runs `task` on this thread until it has finished. For the control loop.
   void run(Task<void> task);
   /// Cancels what is in flight and runs here until nothing is left. For the control loop.
   void drain() noexcept;
+
+  /// How often there was nothing to do. To be read when the loop is at rest.
+  struct Rests {
+    uint64_t slept = 0;
+    uint64_t polled = 0;  ///< news came before it had to sleep
+  };
+  const Rests& rests() const noexcept { return rests_; }
 
   /// Lets the first post start a thread for this loop.
   void start_on_demand() noexcept { rest_.store(Rest::kNotStarted); }
@@ -55,6 +65,9 @@ class EventLoop final : public Loop {
   void run_ready() noexcept;
   void fire_timers() noexcept;
   void rest() noexcept;
+  bool look_for_news(uint64_t start_ns) noexcept;
+  void sleep() noexcept;
+  void adopt_tuning() noexcept;
   void sleep_on_condition(uint64_t timeout_ns) noexcept;
   void rouse() noexcept;
   void cancel(IoOperation& operation) noexcept;
@@ -73,6 +86,9 @@ class EventLoop final : public Loop {
   std::thread::id engine_thread_;
   unsigned early_reads_left_ = 64;
   bool stopping_ = false;
+  AdaptivePoll poll_;
+  size_t max_batch_ = 0;
+  Rests rests_;
   std::array<uint64_t, 32> random_words_;
   size_t random_left_ = 0;
 
@@ -80,7 +96,9 @@ class EventLoop final : public Loop {
   alignas(64) PostedInbox inbox_;
   std::atomic<Rest> rest_{Rest::kAwake};
   std::atomic<bool> stop_wanted_{false};
+  std::atomic<bool> tuning_changed_{false};
   std::mutex guard_;
+  LoopTuning tuning_;  // under guard_
   std::condition_variable roused_condition_;
   bool roused_ = false;
   std::thread thread_;

@@ -27,6 +27,9 @@ class IoEngine {
   /// wake descriptor is signalled, and puts all that have ended into `finished`.
   virtual void turn(uint64_t timeout_ns, PostedQueue& finished) noexcept = 0;
 
+  /// From now on starts operations when so many wait for the next turn(); 0: never before it.
+  virtual void set_max_batch(size_t /*operations*/) noexcept {}
+
   /// Operations that were submitted and have not ended.
   virtual size_t in_flight() const noexcept = 0;
 

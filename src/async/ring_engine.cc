@@ -135,6 +135,7 @@ bool RingEngine::enqueue(IoOperation& operation) noexcept {
   if (entry == nullptr) return false;
   prepare(*entry, operation);
   io_uring_sqe_set_data(entry, &operation);
+  if (max_batch_ != 0 && io_uring_sq_ready(&ring_) >= max_batch_) io_uring_submit(&ring_);
   return true;
 }
 

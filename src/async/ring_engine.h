@@ -20,6 +20,7 @@ class RingEngine final : public IoEngine {
 
   void submit(IoOperation& operation) noexcept override;
   void turn(uint64_t timeout_ns, PostedQueue& finished) noexcept override;
+  void set_max_batch(size_t operations) noexcept override { max_batch_ = operations; }
   size_t in_flight() const noexcept override { return in_flight_; }
   void cancel_all() noexcept override;
 
@@ -42,6 +43,7 @@ class RingEngine final : public IoEngine {
   PostedQueue backlog_;  // what found the submission queue full
   PostedQueue ended_;    // ended without the kernel
   size_t in_flight_ = 0;
+  size_t max_batch_ = 0;
   uint64_t wake_count_ = 0;
   bool wake_armed_ = false;
   bool ending_ = false;

@@ -230,6 +230,25 @@ TEST(Objects, AreSeenByPath) {
             std::string::npos);
 }
 
+TEST(IoThreads, AreTunedWhileTheyRun) {
+  MonitorWorld world;
+  const auto value_of = [&world](const std::string& name) {
+    return world.run("qom-get", R"({"path":"t","property":")" + name + "\"}");
+  };
+  world.run("object-add", R"({"qom-type":"iothread","id":"t","poll-grow":3})");
+  EXPECT_EQ(value_of("poll-max-ns"), "32768");
+  EXPECT_EQ(value_of("poll-grow"), "3");
+  EXPECT_EQ(world.run("qom-set", R"({"path":"t","property":"poll-max-ns","value":0})"), "{}");
+  EXPECT_EQ(world.run("qom-set", R"({"path":"t","property":"poll-shrink","value":-1})"),
+            "!poll-shrink value must be in range [0, 9223372036854775807]");
+  EXPECT_EQ(world.run("qom-set", R"({"path":"t","property":"thread-pool-max","value":0})"),
+            "!bad thread-pool-min/thread-pool-max values");
+  EXPECT_EQ(value_of("poll-max-ns") + value_of("poll-shrink") + value_of("thread-pool-max"),
+            "0064");
+  EXPECT_EQ(world.run("object-add", R"({"qom-type":"iothread","id":"u","thread-pool-min":65})"),
+            "!bad thread-pool-min/thread-pool-max values");
+}
+
 Task<unsigned> index_here() { co_return Loop::current().index(); }
 
 Task<unsigned> index_on(Loop& loop) {

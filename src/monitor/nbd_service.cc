@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <thread>
 
 #include "async/tls.h"
 #include "monitor/errors.h"
@@ -38,6 +39,12 @@ Result<std::vector<Loop*>> loops_of(const Objects& objects, const JsonInput& opt
   return loops;
 }
 
+/// Cores besides that of the control loop that clients are spread over.
+size_t other_cores() {
+  constexpr unsigned kMostCores = 16;
+  return std::clamp(std::thread::hardware_concurrency(), 1U, kMostCores) - 1;
+}
+
 Result<NbdServerOptions> server_options(const Monitor& monitor, const JsonInput& options) {
   NbdServerOptions setup;
   Result<OptionDict> address = to_options(options["addr"]);
@@ -64,6 +71,18 @@ Result<NbdServerOptions> server_options(const Monitor& monitor, const JsonInput&
 
 }  // namespace
 
+BorrowedLoops::BorrowedLoops(Objects& lender, size_t most) : lender_(lender) {
+  while (loops_.size() < most) {
+    Loop* loop = lender_.take_loop();
+    if (loop == nullptr) break;
+    loops_.push_back(loop);
+  }
+}
+
+BorrowedLoops::~BorrowedLoops() {
+  for (Loop* loop : loops_) lender_.return_loop(*loop);
+}
+
 void define_nbd_types(Types& types) {
   types.define_object("NbdServerOptions",
                       "addr:SocketAddress, *tls-creds:str, *max-connections:count, "
@@ -75,11 +94,17 @@ Task<Result<void>> NbdService::start(Monitor& monitor, JsonInput options) {
   Result<NbdServerOptions> setup = server_options(monitor, options);
   if (!setup) co_return fail(setup.error());
   starting_ = true;
+  if (setup->loops.empty() && setup->max_connections != 1) {
+    // The first client has the control loop, which has little else to do; others get other cores.
+    borrowed_ = std::make_unique<BorrowedLoops>(monitor.objects(), other_cores());
+    setup->loops = borrowed_->loops();
+    setup->loops.insert(setup->loops.begin(), &Loop::current());
+  }
   loops_ = setup->loops;
   Result<std::unique_ptr<NbdServer>> started = co_await NbdServer::start(std::move(*setup));
   starting_ = false;
   if (!started) {
-    loops_.clear();
+    forget_loops();
     co_return fail(started.error());
   }
   server_ = std::move(*started);
@@ -92,7 +117,7 @@ Task<Result<void>> NbdService::stop(Monitor& monitor) {
   const std::unique_ptr<NbdServer> server = std::move(server_);
   co_await monitor.exports().close_type("nbd");
   co_await server->close();
-  loops_.clear();
+  forget_loops();
   co_return ok();
 }
 
@@ -100,7 +125,12 @@ Task<void> NbdService::close() {
   if (server_ == nullptr) co_return;
   const std::unique_ptr<NbdServer> server = std::move(server_);
   co_await server->close();
+  forget_loops();
+}
+
+void NbdService::forget_loops() {
   loops_.clear();
+  borrowed_.reset();
 }
 
 bool NbdService::uses(const Loop& loop) const {

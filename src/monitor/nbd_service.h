@@ -12,6 +12,21 @@
 namespace ashlar::monitor {
 
 class Monitor;
+class Objects;
+
+/// Loops that no iothread has, for as long as this exists.
+class BorrowedLoops {
+ public:
+  /// At most `most` of them, as there are.
+  BorrowedLoops(Objects& lender, size_t most);
+  BorrowedLoops(const BorrowedLoops&) = delete;
+  ~BorrowedLoops();
+  const std::vector<Loop*>& loops() const { return loops_; }
+
+ private:
+  Objects& lender_;
+  std::vector<Loop*> loops_;
+};
 
 /// Control loop only.
 class NbdService {
@@ -30,8 +45,11 @@ class NbdService {
   bool uses(const Loop& loop) const;
 
  private:
+  void forget_loops();
+
   std::unique_ptr<NbdServer> server_;
-  std::vector<Loop*> loops_;  // of the server
+  std::vector<Loop*> loops_;                 // of the server
+  std::unique_ptr<BorrowedLoops> borrowed_;  // some of them, when no iothread was named
   bool starting_ = false;
 };
 

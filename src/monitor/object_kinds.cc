@@ -119,12 +119,14 @@ Result<std::unique_ptr<ObjectState>> create_secret(Objects& objects, const NewOb
   return std::make_unique<SecretState>(std::move(*bytes));
 }
 
-Result<std::unique_ptr<ObjectState>> create_iothread(Objects& objects, const NewObject&) {
+Result<std::unique_ptr<ObjectState>> create_iothread(Objects& objects, const NewObject& object) {
   Loop* loop = objects.take_loop();
   if (loop == nullptr) {
     return refuse(fmt::format("There are {} iothreads already, which is the limit", kMaxLoops - 1));
   }
-  return std::make_unique<IoThreadState>(objects, *loop);
+  auto state = std::make_unique<IoThreadState>(objects, *loop);
+  if (Result<void> set = state->set_all(object.properties); !set) return fail(set.error());
+  return state;
 }
 
 Result<std::unique_ptr<ObjectState>> create_tls(const Objects& objects, const JsonInput& properties,

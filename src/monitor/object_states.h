@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "ashlar/loop.h"
+#include "async/loop_tuning.h"
 #include "async/tls.h"
 #include "monitor/objects.h"
 
@@ -26,13 +27,25 @@ class SecretState final : public ObjectState {
 /// A loop of the runtime, taken while the object exists. Its thread starts at first use.
 class IoThreadState final : public ObjectState {
  public:
-  IoThreadState(Objects& objects, Loop& loop) : objects_(objects), loop_(loop) {}
-  ~IoThreadState() override { objects_.return_loop(loop_); }
+  IoThreadState(Objects& objects, Loop& loop);
+  ~IoThreadState() override;
   Loop& loop() const { return loop_; }
+  /// Every property of this kind that is in `properties`.
+  Result<void> set_all(const JsonInput& properties);
+  std::optional<Json> property(std::string_view name) const override;
+  Result<void> set_property(const std::string& name, const JsonInput& value) override;
 
  private:
+  /// Takes a value without telling the loop.
+  Result<void> take(const std::string& name, const JsonInput& value);
+  Result<void> apply();
+
   Objects& objects_;
   Loop& loop_;
+  LoopTuning tuning_;
+  // There is no pool of threads behind a loop that they could bound.
+  uint64_t thread_pool_min_ = 0;
+  uint64_t thread_pool_max_ = 64;
 };
 
 /// Loaded TLS credentials; connections that use them keep them when the object has gone.

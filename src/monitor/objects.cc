@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "async/loop_tuning.h"
 #include "monitor/errors.h"
 #include "monitor/object_states.h"
 
@@ -130,6 +131,11 @@ Loop* Objects::take_loop() {
   if (free == loop_taken_.end()) return nullptr;
   *free = true;
   return &runtime_.loop(static_cast<unsigned>(free - loop_taken_.begin()));
+}
+
+void Objects::return_loop(Loop& loop) {
+  tune(loop, {});
+  loop_taken_[loop.index()] = false;
 }
 
 }  // namespace ashlar::monitor

@@ -91,7 +91,8 @@ class Objects final : public CredentialStore, public ThrottleGroupStore {
 
   /// A loop that no iothread has; null when all are taken.
   Loop* take_loop();
-  void return_loop(Loop& loop) { loop_taken_[loop.index()] = false; }
+  /// Untuned, for the next one.
+  void return_loop(Loop& loop);
 
  private:
   Runtime& runtime_;
