@@ -265,10 +265,10 @@ uint64_t RandomHistory::choose_size() {
 
 /// Resizes while requests on what stays are in flight.
 Task<void> RandomHistory::resize(uint64_t size) {
-  // What ends at the end means something else where that is not the end.
+  // What ends at the end, the old or the new one, means something else where that is not the end.
   const auto beyond = [&](const InFlight& request) {
     const uint64_t end = request.operation.range.end();
-    return end > size || end == model_.size();
+    return end >= size || end == model_.size();
   };
   while (std::ranges::any_of(in_flight_, beyond)) co_await finished_.acquire();
   const BlockOperation operation{Kind::kResize, {size, 0}, 0};
