@@ -83,6 +83,9 @@ class Child {
   virtual Task<Result<void>> write(ByteRange range, ConstBuffers from, WriteFlags flags = {}) = 0;
   virtual Task<Result<void>> write_zeroes(ByteRange range, ZeroFlags flags = {}) = 0;
   virtual Task<Result<void>> discard(ByteRange range) = 0;
+  /// A hint: room for `range` that writes will find later; its contents stay, a file that can grow
+  /// reaches to its end.
+  virtual Task<Result<void>> reserve(ByteRange range);
   /// Everything written so far is durable afterwards (unless opened with cache_no_flush).
   virtual Task<Result<void>> flush() = 0;
   virtual Task<Result<void>> resize(uint64_t size, ResizeFlags flags = {}) = 0;
@@ -167,6 +170,8 @@ class Driver {
   /// Formats: whole subclusters, or up to the end of the device. kUnsupported: the layer writes.
   virtual Task<Result<void>> write_zeroes(ByteRange range, ZeroFlags flags);
   virtual Task<Result<void>> discard(ByteRange range);
+  /// Storage: see Child::reserve().
+  virtual Task<Result<void>> reserve(ByteRange range);
   virtual Task<Result<void>> flush();
   virtual Task<Result<void>> resize(uint64_t size, ResizeFlags flags);
   /// Storage: which parts are holes. The default says everything is data.

@@ -28,6 +28,8 @@ Task<Result<void>> Driver::write_zeroes(ByteRange, ZeroFlags) {
   co_return fail(unsupported("zero without writing"));
 }
 Task<Result<void>> Driver::discard(ByteRange) { co_return fail(unsupported("discard")); }
+Task<Result<void>> Child::reserve(ByteRange) { co_return ok(); }
+Task<Result<void>> Driver::reserve(ByteRange) { co_return fail(unsupported("reserve")); }
 Task<Result<void>> Driver::flush() { co_return ok(); }
 Task<Result<void>> Driver::resize(uint64_t, ResizeFlags) { co_return fail(unsupported("resize")); }
 

@@ -159,6 +159,7 @@ class Edge final : public Child {
   Task<Result<void>> write(ByteRange range, ConstBuffers from, WriteFlags flags) override;
   Task<Result<void>> write_zeroes(ByteRange range, ZeroFlags flags) override;
   Task<Result<void>> discard(ByteRange range) override;
+  Task<Result<void>> reserve(ByteRange range) override;
   Task<Result<void>> flush() override;
   Task<Result<void>> resize(uint64_t size, ResizeFlags flags) override;
   Task<Result<Extent>> status(ByteRange range) override;

@@ -139,7 +139,12 @@ Task<Result<void>> hide_below(GraphNode& node, uint64_t old_size, ResizeFlags fl
   uint64_t end = align_up(old_size, cluster);
   const Edge* backing = node.backing_edge();
   const bool has_own_room = flags.preallocation != Preallocation::kOff;
-  if (backing != nullptr && !has_own_room) end = std::max(end, backing->child()->size());
+  if (backing != nullptr && has_own_room) {
+    // The cluster with the old end in it gets its room, and what it showed, by being written.
+    const uint64_t written_to = std::min(end, node.size());
+    co_return co_await write_zero_bytes(node, {old_size, written_to - old_size}, {});
+  }
+  if (backing != nullptr) end = std::max(end, backing->child()->size());
   end = std::min(end, node.size());
   if (end <= old_size) co_return ok();
   for (ByteRange rest{old_size, end - old_size}; !rest.empty();) {
@@ -185,6 +190,7 @@ Task<Result<void>> Edge::write_zeroes(ByteRange range, ZeroFlags flags) {
   return request::write_zeroes(*child_, range, flags);
 }
 Task<Result<void>> Edge::discard(ByteRange range) { return request::discard(*child_, range); }
+Task<Result<void>> Edge::reserve(ByteRange range) { return request::reserve(*child_, range); }
 Task<Result<void>> Edge::flush() { return request::flush(*child_); }
 Task<Result<void>> Edge::resize(uint64_t size, ResizeFlags flags) {
   return request::resize(*child_, size, flags);

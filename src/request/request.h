@@ -26,8 +26,11 @@ std::optional<Result<void>> write_now(GraphNode& node, ByteRange range, ConstBuf
 /// Writes. Past the end only where NodeInfo::End::kGrows; then the device grows.
 Task<Result<void>> write(GraphNode& node, ByteRange range, ConstBuffers from, WriteFlags flags);
 Task<Result<void>> write_zeroes(GraphNode& node, ByteRange range, ZeroFlags flags);
+/// Writes bytes that are zero, whatever else the node could do.
+Task<Result<void>> write_zero_bytes(GraphNode& node, ByteRange range, WriteFlags flags);
 /// Ignored where the node was opened with Discard::kIgnore.
 Task<Result<void>> discard(GraphNode& node, ByteRange range);
+Task<Result<void>> reserve(GraphNode& node, ByteRange range);
 Task<Result<void>> flush(GraphNode& node);
 Task<Result<void>> resize(GraphNode& node, uint64_t size, ResizeFlags flags);
 

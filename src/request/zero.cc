@@ -16,6 +16,8 @@ constexpr size_t kZeroBuffer = 256_KiB;
 /// Memory that is all zeroes, shared by all who write zeroes. In the read-only data of the program.
 alignas(4096) constexpr std::array<std::byte, kZeroBuffer> kZeroes{};
 
+}  // namespace
+
 Task<Result<void>> write_zero_bytes(GraphNode& node, ByteRange range, WriteFlags flags) {
   while (!range.empty()) {
     const ByteRange piece = range.first(kZeroBuffer);
@@ -31,6 +33,8 @@ Task<Result<void>> write_zero_bytes(GraphNode& node, ByteRange range, WriteFlags
   }
   co_return ok();
 }
+
+namespace {
 
 /// The part of `range` that is made of whole units of the node; the device's end counts as one.
 ByteRange whole_units(const GraphNode& node, ByteRange range, uint64_t unit) {
@@ -221,6 +225,31 @@ Task<Result<void>> discard(GraphNode& node, ByteRange range) {
   if (!done && done.error().code() == ErrorCode::kUnsupported) done = ok();
   node.write_generation().fetch_add(1, std::memory_order_release);
   node.invalidate_resolved();
+  co_return done;
+}
+
+Task<Result<void>> reserve(GraphNode& node, ByteRange range) {
+  Result<void> done = ok();
+  if (node.format() == nullptr) {
+    done = co_await node.driver().reserve(range);
+    // Room then comes with what is written.
+    if (!done && done.error().code() == ErrorCode::kUnsupported) co_return ok();
+  } else if (node.info_ref().cluster_size == 0) {
+    for (ByteRange rest = range; done && !rest.empty();) {
+      const Result<Mapping> mapping = co_await node.format()->map(rest);
+      if (!mapping) co_return fail(mapping.error());
+      const uint64_t length = std::min(rest.length, mapping->length);
+      const auto* file = std::get_if<InFile>(&mapping->where);
+      rest = rest.after(length);
+      if (file == nullptr) continue;
+      GraphNode& child = *static_cast<Edge*>(file->child)->child();
+      done = co_await reserve(child, {file->offset, length});
+    }
+  } else {
+    co_return ok();  // formats with room of their own give it when it is needed
+  }
+  if (done) node.note_grown_to(range.end());
+  node.write_generation().fetch_add(1, std::memory_order_release);
   co_return done;
 }
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Claims about the img tool beside the peer's: same words, same numbers, readable images."""
+import json
 import os
 import random
 import subprocess
@@ -14,6 +15,20 @@ def fill(path, offset: int, data: bytes) -> None:
     with open(path, "r+b") as stream:
         stream.seek(offset)
         stream.write(data)
+
+
+def allocated(image) -> list:
+    """What an image has of its own, as the peer sees it: guest ranges, joined."""
+    found = run(PEER, "map", "--output=json", image.name, folder=image.parent)
+    ranges = []
+    for extent in json.loads(found.out):
+        start, end = extent["start"], extent["start"] + extent["length"]
+        if not extent["present"] or extent["depth"] != 0:
+            continue
+        if ranges and ranges[-1][1] == start:
+            start = ranges.pop()[0]
+        ranges.append((start, end))
+    return ranges
 
 
 class Create(TwinTest):
@@ -119,6 +134,21 @@ class Resize(TwinTest):
                 self.same("resize", "-f", form, *options, name, size)
                 self.same_json("info", "--output=json", "-f", form, name)
 
+    def test_hides_longer_backing_files_where_that_costs_no_room(self):
+        self.with_peer("create", "-q", "-f", "raw", "a.raw", "4M")
+        self.in_both(lambda folder: fill(folder / "a.raw", 0, b"x" * (3 << 20)))
+        for compat in ("0.10", "1.1"):
+            for mode in ("off", "metadata", "falloc"):
+                self.with_peer("create", "-q", "-f", "qcow2", "-o", "compat=" + compat,
+                               "-b", "a.raw", "-F", "raw", "top", "1000k")
+                same = self.same("resize", "--preallocation=" + mode, "top", "2M")
+                self.assertEqual(same.status, int(compat == "0.10" and mode != "falloc"))
+                if same.status == 0:  # the peer has begun before it refuses
+                    self.assertEqual(allocated(self.ours / "top"), allocated(self.peer / "top"))
+                self.with_peer("convert", "-O", "raw", "top", "top.raw")
+                self.assertEqual((self.ours / "top.raw").read_bytes(),
+                                 (self.peer / "top.raw").read_bytes())
+
     def test_warns_of_a_guessed_raw_image(self):
         self.with_peer("create", "-q", "-f", "raw", "a.raw", "1M")
         self.assertIn("WARNING", self.same("resize", "a.raw", "2M").err)
@@ -173,6 +203,28 @@ class Convert(TwinTest):
                 compared = run(PEER, "compare", "-f", "qcow2", "-F", "raw", "a.qcow2", "a.raw",
                                folder=self.ours)
                 self.assertEqual(compared.status, 0, compared.out)
+
+
+    def test_lays_sparse_data_out_as_the_peer_does(self):
+        def make(folder):
+            with open(folder / "a.raw", "wb") as image:
+                image.truncate(8 << 20)
+                for offset, length in ((530432, 100), (1 << 20, 4096), ((2 << 20) + 20480, 4096),
+                                       ((2 << 20) + 28672, 4096), ((4 << 20) + 12288, 70000)):
+                    image.seek(offset)
+                    image.write(b"x" * length)
+            # The same without holes.
+            (folder / "b.raw").write_bytes((folder / "a.raw").read_bytes())
+        self.in_both(make)
+        for name in ("a.raw", "b.raw"):
+            for sparse in ("4k", "64k", "1M"):
+                for layout in ("cluster_size=64k", "cluster_size=512",
+                               "cluster_size=256k,extended_l2=on"):
+                    with self.subTest(name=name, sparse=sparse, layout=layout):
+                        self.both("convert", "-f", "raw", "-O", "qcow2", "-S", sparse, "-o", layout,
+                                  name, "a.qcow2")
+                        self.assertEqual(allocated(self.ours / "a.qcow2"),
+                                         allocated(self.peer / "a.qcow2"))
 
 
 class Trace(TwinTest):

@@ -54,6 +54,13 @@ class Commands(TwinTest):
             self.commands(f"write -c {offset}k 64k")
         self.commands("map", "read -v 0 512", "read -v 64k 512", "read -v 128k 512")
 
+    def test_takes_room_for_whole_clusters(self):
+        # So that writing into the rest of them later does not find the disk full.
+        self.commands("write 0 512", "write 128k 100", "write 256k 64k", "flush")
+        ours, peer = ((folder / "a.qcow2").stat() for folder in (self.ours, self.peer))
+        self.assertEqual(ours.st_size, peer.st_size)
+        self.assertEqual(ours.st_blocks, peer.st_blocks)
+
     def test_tells_of_a_folder_in_the_peers_words(self):
         self.in_both(lambda folder: (folder / "sub").mkdir())
         for words in ([], ["-r"], ["-f", "raw"]):

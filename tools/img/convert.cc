@@ -19,6 +19,7 @@ namespace {
 /// Threads that copy, at most: more only wait for memory.
 constexpr unsigned kMaxLoops = 4;
 constexpr uint64_t kPiece = 256_KiB;  // stays in the second-level cache
+constexpr uint64_t kLongestPiece = 16_MiB;
 constexpr uint64_t kPage = 4096;
 
 /// Whether two images are the same one.
@@ -125,10 +126,18 @@ class Conversion {
     CopyRules rules;
     const bool has_clusters = info.cluster_size != 0 && std::has_single_bit(info.cluster_size);
     rules.unit = has_clusters ? info.cluster_size : kPage;
-    // Compressed clusters are written whole; others can be written bit by bit.
-    if (!options_.compressed()) rules.unit = std::clamp(rules.unit, kPage, kPiece);
-    // Each compressed cluster is written by itself, so that many are compressed side by side.
-    rules.piece = std::max(rules.unit, options_.compressed() ? kPage : kPiece);
+    if (options_.compressed()) {
+      // Clusters are written whole, each by itself, so that many are compressed side by side.
+      rules.piece = rules.unit = std::max(rules.unit, kPage);
+      rules.end = CopyRules::End::kCopied;
+    } else {
+      // Others can be written bit by bit.
+      if (info.subcluster_size != 0) rules.unit = std::min(rules.unit, info.subcluster_size);
+      rules.unit = std::clamp(rules.unit, kPage, kPiece);
+      // What is looked through for zeroes must be as long as they have to be.
+      const uint64_t zeroes = align_up(options_.copy.zero_block, rules.unit);
+      rules.piece = std::clamp(zeroes, kPiece, kLongestPiece);
+    }
     if (target_.is_overlay()) {
       rules.layers = layers_to_copy(source_node(), target_.node());
       const Node* below = target_.node().backing();

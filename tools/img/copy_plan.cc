@@ -26,12 +26,15 @@ Task<Result<std::optional<CopyPiece>>> CopyPlan::cut() {
     // Data in several places of the source still makes one piece.
     const bool grows = run_.length == 0 || (run_.kind == Kind::kData && ahead_.length == 0);
     const uint64_t needed = std::min(left, grows ? rules_.piece : rules_.unit);
+    const bool end_alone = rules_.end == CopyRules::End::kCopied;
+    if (end_alone && left < rules_.unit) run_ = {Kind::kData, left};
     if (run_.length < needed) {
       const Result<void> filled = co_await fill(needed);
       if (!filled) co_return fail(filled.error());
     }
     uint64_t length = std::min(run_.length, left);
-    if (length < left) length = align_down(length, rules_.unit);
+    const bool cuts = length < left || (end_alone && length > rules_.unit);
+    if (cuts) length = align_down(length, rules_.unit);
     length = std::min(length, run_.kind == Kind::kData ? rules_.piece : kZeroStep);
     const Kind kind = run_.kind;
     const ByteRange range{position_, length};

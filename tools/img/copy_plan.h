@@ -29,6 +29,8 @@ struct CopyRules {
     kZeroed,   ///< the target has to be told of zeroes
     kSkipped,  ///< the target reads as zeroes already
   } holes = Holes::kZeroed;
+  /// What a last piece shorter than `unit` is, if some of it is in no layer that is copied.
+  enum class End : uint8_t { kByStatus, kCopied } end = End::kByStatus;
 };
 
 /// Walks the source once. Workers of any loop take pieces from it.

@@ -70,6 +70,18 @@ TEST(CopyPlan, CoversTheSourceOnceInOrder) {
   }
 }
 
+TEST(CopyPlan, CopiesAShortEndWhateverItHolds) {
+  PlanWorld world(1_MiB + 512, {{64_KiB, 4096}});
+  CopyRules rules = rules_of(64_KiB, 64_KiB, Holes::kSkipped);
+  EXPECT_EQ(world.cut(rules).size(), 1u);
+  rules.end = CopyRules::End::kCopied;
+  const auto pieces = world.cut(rules);
+  ASSERT_EQ(pieces.size(), 2u);
+  EXPECT_EQ(pieces[0].range, (ByteRange{64_KiB, 64_KiB}));
+  EXPECT_EQ(pieces[1].range, (ByteRange{1_MiB, 512}));
+  EXPECT_EQ(pieces[1].kind, CopyPiece::Kind::kData);
+}
+
 TEST(CopyPlan, LeavesOutHolesThatTheTargetHasAlready) {
   PlanWorld world(1_MiB, {{64_KiB, 4096}, {512_KiB, 8192}});
   const auto pieces = world.cut(rules_of(4096, 256_KiB, Holes::kSkipped));

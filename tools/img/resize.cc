@@ -87,6 +87,16 @@ bool allowed(const Program& program, const Arguments& arguments, uint64_t curren
   return true;
 }
 
+/// A longer backing image must not show behind the old end. Where that takes as many stored zeroes
+/// as it has data there, existing tools refuse, and so do we: nobody expects a disk to fill up.
+bool can_hide_backing(const Node& node, uint64_t target, Preallocation preallocation) {
+  const bool reserves =
+      preallocation == Preallocation::kFalloc || preallocation == Preallocation::kFull;
+  const bool stores = node.driver().info().zeroes != NodeInfo::Zeroes::kNative && !reserves;
+  return !stores || node.backing() == nullptr || target <= node.size() ||
+         node.backing()->size() <= node.size();
+}
+
 Task<Result<void>> resize_task(Backend& backend, uint64_t size, ResizeFlags flags) {
   co_return co_await backend.resize(size, flags);
 }
@@ -110,6 +120,11 @@ int run(Program& program, const Arguments& arguments) {
   const uint64_t current = backend->size().value_or(0);
   const uint64_t target = target_size(current, *change);
   if (!allowed(program, arguments, current, target)) return kFailure;
+  const Node* node = backend->root();
+  if (node != nullptr && !can_hide_backing(*node, target, *preallocation)) {
+    program.error("Failed to zero out new clusters: Operation not supported");
+    return kFailure;
+  }
   ResizeFlags flags;
   flags.preallocation = *preallocation;
   Result<void> done = started.session->wait(resize_task(*backend, target, flags));

@@ -278,6 +278,15 @@ Task<Result<void>> FileDriver::discard(ByteRange range) {
   co_return fail(unsupported("holes", setup_.path));
 }
 
+Task<Result<void>> FileDriver::reserve(ByteRange range) {
+  if (is_device()) co_return fail(unsupported("reserving room", setup_.path));
+  const int os_error = co_await allocate(0, range);
+  mine().changes.add_write();
+  if (os_error == 0) co_return ok();
+  if (means_unsupported(os_error)) co_return fail(unsupported("reserving room", setup_.path));
+  co_return fail(transfer_error(os_error, "reserve", range, setup_.path));
+}
+
 Task<Result<void>> FileDriver::discard_device(ByteRange range) {
   auto work = [fd = descriptor_.get(), range] {
     uint64_t arguments[2] = {range.offset, range.length};

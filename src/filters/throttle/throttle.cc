@@ -75,6 +75,7 @@ class ThrottleFilter final : public Driver {
     co_await allowed;
     co_return co_await file_.discard(range);
   }
+  Task<Result<void>> reserve(ByteRange range) override { return file_.reserve(range); }
   Task<Result<void>> flush() override { return file_.flush(); }
   Task<Result<void>> resize(uint64_t size, ResizeFlags flags) override {
     return file_.resize(size, flags);

@@ -161,7 +161,20 @@ Task<Result<Allocation>> Image::allocate_new(ByteRange guest, uint64_t clusters,
   // Beyond the end of the file there is nothing stale: the rest of the clusters reads as zeroes.
   room.reads_zero =
       run->first * cluster_size() >= file_.size() && file_.info().end == NodeInfo::End::kGrows;
+  const bool whole = room.guest.offset == guest.offset && room.guest.end() <= guest.end();
+  if (room.reads_zero && !whole) note_partly_written({room.offset, room.guest.length});
   co_return room;
+}
+
+/// The write-back has the file system give room for the rest, too: a later write into it must not
+/// find the disk full. What does not fit in the list gets its room when it is written.
+void Image::note_partly_written(ByteRange room) {
+  constexpr size_t kMost = 1024;
+  if (!partly_written_.empty() && partly_written_.back().end() == room.offset) {
+    partly_written_.back().length += room.length;
+  } else if (partly_written_.size() < kMost) {
+    partly_written_.push_back(room);
+  }
 }
 
 /// The allocation that puts the start of `guest` into `run`: whole units, nothing more.

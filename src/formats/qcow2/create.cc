@@ -88,8 +88,8 @@ class ImageWriter {
 Task<Result<void>> ImageWriter::write_header() {
   auto bytes = encode_header(plan_.header);
   if (!bytes) co_return fail(bytes.error());
-  // Nothing else may be in the first cluster.
-  if (!reads_as_zeroes()) bytes->resize(plan_.header.cluster_size());
+  // The cluster as a whole: nothing else may be in it, and it has room for what is added later.
+  bytes->resize(plan_.header.cluster_size());
   co_return co_await write_at(0, *bytes);
 }
 

@@ -50,6 +50,7 @@ struct Image::Round {
   std::vector<L2Cache::DirtySlice> slices;
   std::vector<L2Cache::DirtyL1> l1;
   std::vector<Pending> pending;
+  std::vector<ByteRange> partly_written;
 };
 
 Task<Result<void>> Image::sync_children() {
@@ -58,7 +59,15 @@ Task<Result<void>> Image::sync_children() {
   co_return done;
 }
 
+/// Failing loses nothing: see Image::note_partly_written().
+Task<void> Image::fill_room(const Round& round) {
+  for (const ByteRange& room : round.partly_written) {
+    static_cast<void>(co_await file_.reserve(room));
+  }
+}
+
 Task<Result<void>> Image::write_refcounts(const Round& round) {
+  co_await fill_room(round);
   Result<void> done = co_await write_sorted<Refcounts::DirtyPart>(file_, round.parts);
   if (!done) co_return done;
   done = co_await sync_children();
@@ -140,6 +149,7 @@ Task<Result<void>> Image::write_back() {
       round.l1 = l2_->take_dirty_l1();
       round.pending = std::exchange(pending_, {});
       pending_count_.store(0, std::memory_order_relaxed);
+      round.partly_written = std::exchange(partly_written_, {});
     }
     done = co_await write_round(round);
     Mutex::Guard guard = co_await metadata_.lock();

@@ -154,6 +154,7 @@ class Image final : public FormatDriver, private BitmapStore {
   bool copied_whole(const ExtendedL2Entry& entry) const;
   Task<Result<uint64_t>> count_to_allocate(ByteRange guest);
   Task<Result<Allocation>> allocate_new(ByteRange guest, uint64_t clusters, uint64_t unit);
+  void note_partly_written(ByteRange room);
   Task<Result<Allocation>> use_room(ByteRange guest, ExtendedL2Entry entry);
   Allocation allocation_for(ByteRange guest, ClusterRun run, uint64_t unit, uint64_t token) const;
   ExtendedL2Entry committed_entry(const ExtendedL2Entry& old, const Allocation& written,
@@ -192,6 +193,7 @@ class Image final : public FormatDriver, private BitmapStore {
   Task<Result<void>> write_l1(const Round& round);
   void end_round(Round& round, Result<void> result);
   Task<Result<void>> sync_children();
+  Task<void> fill_room(const Round& round);
   Task<Result<void>> write_size();
   Task<Result<void>> release_freed();
   Task<Result<void>> count_down(std::vector<Pending>& ready);
@@ -235,6 +237,7 @@ class Image final : public FormatDriver, private BitmapStore {
   // Under metadata_.
   std::vector<Pending> pending_;  // unmapped in memory, not yet durably
   std::atomic<size_t> pending_count_{0};
+  std::vector<ByteRange> partly_written_;  // new room in `file`, beyond its end when it was found
   std::vector<Pending> limbo_;      // unmapped durably; in-flight requests may still know them
   bool header_uncertain_ = false;   // what a failed write of it left is not known
   uint64_t compressed_cursor_ = 0;  // next free byte of a partly used cluster; 0: none

@@ -199,7 +199,8 @@ NodeInfo Image::info() const {
   info.size = size_.load();
   info.cluster_size = cluster_size();
   info.subcluster_size = header_.has_extended_l2() ? header_.subcluster_size() : 0;
-  info.zeroes = NodeInfo::Zeroes::kNative;
+  // Version 2 has no zero clusters: without a cluster of its own, the backing file shows.
+  if (header_.version >= 3 || !host_.has_backing()) info.zeroes = NodeInfo::Zeroes::kNative;
   info.discards = NodeInfo::Discards::kNative;
   info.fresh = NodeInfo::Fresh::kZeroes;
   if (data_file_ == nullptr) info.compression = NodeInfo::Compression::kWrites;
