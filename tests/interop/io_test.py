@@ -4,6 +4,7 @@ import re
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import unittest
 
@@ -53,6 +54,35 @@ class Commands(TwinTest):
         for offset in range(0, 384, 64):
             self.commands(f"write -c {offset}k 64k")
         self.commands("map", "read -v 0 512", "read -v 64k 512", "read -v 128k 512")
+
+    def test_writes_nothing_where_bitmaps_are_claimed_and_missing(self):
+        def claim(folder):
+            with open(folder / "a.qcow2", "r+b") as image:
+                image.seek(95)  # the lowest byte of the autoclear features
+                image.write(b"\1")
+        self.commands("write 0 64k")
+        self.in_both(claim)
+        before = (self.ours / "a.qcow2").read_bytes()
+        done = run(self.our_io, "-c", "write 0 64k", "a.qcow2", folder=self.ours)
+        self.assertEqual(done.status, 1)
+        self.assertIn("autoclear feature bit 0", done.err)
+        self.assertEqual(run(self.our_img, "check", "-r", "all", "a.qcow2",
+                             folder=self.ours).status, 1)
+        self.assertEqual((self.ours / "a.qcow2").read_bytes(), before)
+        self.assertEqual(self.same_io("-r", "-c", "read 0 64k", "a.qcow2"), 0)
+
+    def test_fails_when_the_image_cannot_be_closed(self):
+        # What is written over lies where no refcount can be: it cannot be freed.
+        self.commands("write 0 64k")
+        def point_far_away(folder):
+            with open(folder / "a.qcow2", "r+b") as image:
+                image.seek(4 * 65536)  # the L2 table
+                image.write(struct.pack(">Q", 1 << 47))
+        self.in_both(point_far_away)
+        for tool, folder in ((self.our_io, self.ours), (PEER_IO, self.peer)):
+            done = run(tool, "-c", "write 0 64k", "a.qcow2", folder=folder)
+            self.assertEqual(done.status, 1, done.err)
+            self.assertNotEqual(done.err, "")
 
     def test_takes_room_for_whole_clusters(self):
         # So that writing into the rest of them later does not find the disk full.

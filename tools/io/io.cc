@@ -12,6 +12,7 @@
 #include "async/io_operation.h"
 #include "tools/common/arguments.h"
 #include "tools/common/image_arguments.h"
+#include "tools/common/peer_text.h"
 #include "tools/common/tool.h"
 #include "tools/common/tracing.h"
 #include "tools/io/image_settings.h"
@@ -170,7 +171,10 @@ int run(Program& program, const Arguments& arguments) {
   if (image && shell.open(*image) != io::Outcome::kDone) return kFailure;
   int status = run_commands(shell, arguments.values(kCommandRow.name));
   if (shell.close() != io::Outcome::kDone) status = kFailure;
-  return status;
+  const Result<void> closed = started.session->close();
+  if (closed) return status;
+  program.error(peer_text(closed.error()));
+  return kFailure;
 }
 
 constinit const Command kIoCommand{

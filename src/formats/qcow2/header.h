@@ -141,6 +141,10 @@ struct Header {
   uint64_t refcounts_per_block() const { return cluster_size() * 8 >> refcount_order; }
   uint32_t refcount_block_bits() const { return cluster_bits + 3 - refcount_order; }
   uint64_t refcount_table_entries() const { return refcount_table_clusters * (cluster_size() / 8); }
+  /// Whether it claims to have bitmaps and has none, which is an error.
+  bool misses_bitmaps() const {
+    return !bitmaps && (autoclear_features & autoclear::kBitmaps) != 0;
+  }
   /// The bitmaps, if the image vouches for them.
   const BitmapsExtension* valid_bitmaps() const {
     return bitmaps && (autoclear_features & autoclear::kBitmaps) ? &*bitmaps : nullptr;

@@ -83,6 +83,12 @@ Task<Result<void>> Image::load() {
     // Nothing will be looked up: an image with a huge table is described as fast as any other.
     co_return ok();
   }
+  if (!flags_.read_only && header_.misses_bitmaps()) {
+    co_return fail(Error(ErrorCode::kCorrupt,
+                         "autoclear feature bit 0 says that bitmaps are up to date, but there is "
+                         "no bitmaps extension: the header cannot be trusted")
+                       .because("qcow2-bitmaps-missing"));
+  }
   make_caches();
   if (flags_.checking) co_return ok();
   Result<void> done = co_await l2_->load_l1();
