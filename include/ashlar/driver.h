@@ -223,6 +223,11 @@ class FormatDriver : public Driver {
   /// the room was only reserved (preallocated metadata).
   virtual Task<Result<bool>> has_holes_below();
 
+  /// Whether all mappings are where another process would find them.
+  virtual bool settled() const noexcept { return true; }
+  /// Makes it so for all mappings that there are now. They need not be durable.
+  virtual Task<Result<void>> settle();
+
   /// Decodes `guest`, which lies inside `where.unit`.
   virtual Task<Result<void>> read_encoded(Encoded where, ByteRange guest, MutableBuffers into);
   /// Stores `guest`, one whole cluster or the shorter last one, encoded. Under the range lock.

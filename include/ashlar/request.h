@@ -12,6 +12,8 @@ struct WriteFlags {
   constexpr WriteFlags() {}  // NOLINT(modernize-use-equals-default): see ByteRange
   bool fua = false;          ///< durable when it completes
   bool compressed = false;   ///< store encoded; whole units only
+  /// When it completes, the end of this process cannot undo it any more, only the host's can.
+  bool outlives_process = false;
 };
 
 struct ZeroFlags {
@@ -19,6 +21,7 @@ struct ZeroFlags {
   bool may_unmap = false;    ///< the space may be given back
   bool no_fallback = false;  ///< fail with kUnsupported rather than write zeroes
   bool fua = false;
+  bool outlives_process = false;  ///< as in WriteFlags
 };
 
 enum class Preallocation : uint8_t { kOff, kMetadata, kFalloc, kFull };

@@ -19,6 +19,12 @@ constexpr size_t kMaxWaiting = 65536;
 using Counter = StatisticsSlots::Counter;
 using Kind = ErrorPolicies::Operation;
 
+Task<Result<void>> then_settle(GraphNode& node, Task<Result<void>> work) {
+  Result<void> done = co_await std::move(work);
+  if (done) done = co_await request::settle(node);
+  co_return done;
+}
+
 }  // namespace
 
 // What requests differ in: whether they write, which counters they move, and how they run.
@@ -47,11 +53,15 @@ struct BackendImpl::Write {
 
   std::optional<Result<void>> now(GraphNode& node) const noexcept {
     if (flags.fua || flags.compressed || may_change_guess(node, range)) return std::nullopt;
-    return request::write_now(node, range, from);
+    std::optional<Result<void>> done = request::write_now(node, range, from);
+    // Into a cluster that only this process knows of: once more, and then it has to wait.
+    if (done && flags.outlives_process && !request::settled(node)) return std::nullopt;
+    return done;
   }
   Task<Result<void>> run(GraphNode& node) const {
     if (may_change_guess(node, range)) return run_guarded(*this, node);
-    return request::write(node, range, from, flags);
+    Task<Result<void>> work = request::write(node, range, from, flags);
+    return flags.outlives_process ? then_settle(node, std::move(work)) : std::move(work);
   }
   static Task<Result<void>> run_guarded(Write self, GraphNode& node) {
     const Mutex::Guard one_at_a_time = co_await self.head_writes->lock();
@@ -70,7 +80,8 @@ struct BackendImpl::WriteZeroes {
 
   std::optional<Result<void>> now(GraphNode&) const noexcept { return std::nullopt; }
   Task<Result<void>> run(GraphNode& node) const {
-    return request::write_zeroes(node, range, flags);
+    Task<Result<void>> work = request::write_zeroes(node, range, flags);
+    return flags.outlives_process ? then_settle(node, std::move(work)) : std::move(work);
   }
   void count(StatisticsSlots& statistics) const {
     statistics.add(Counter::kZeroWrites, 1);

@@ -55,6 +55,7 @@ Task<Result<void>> Driver::close() { co_return ok(); }
 Task<Result<Allocation>> FormatDriver::allocate(ByteRange) { co_return fail(unsupported("write")); }
 Task<Result<void>> FormatDriver::commit(Allocation) { co_return ok(); }
 Task<void> FormatDriver::abandon(Allocation) { co_return; }
+Task<Result<void>> FormatDriver::settle() { co_return ok(); }
 Task<Result<bool>> FormatDriver::has_holes_below() { co_return false; }
 Task<Result<void>> FormatDriver::read_encoded(Encoded, ByteRange, MutableBuffers) {
   co_return fail(unsupported("decode"));

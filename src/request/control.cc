@@ -131,6 +131,30 @@ Task<Result<void>> flush(GraphNode& node) {
 
 namespace {
 
+/// The first format below `node` that maps for itself; null: there is none.
+FormatDriver* mapping_format(const GraphNode& node) noexcept {
+  const GraphNode* at = &node;
+  while (at != nullptr && (at->format() == nullptr || at->info_ref().cluster_size == 0)) {
+    at = static_cast<const GraphNode*>(at->primary());
+  }
+  return at == nullptr ? nullptr : at->format();
+}
+
+}  // namespace
+
+bool settled(const GraphNode& node) noexcept {
+  const FormatDriver* format = mapping_format(node);
+  return format == nullptr || format->settled();
+}
+
+Task<Result<void>> settle(GraphNode& node) {
+  FormatDriver* format = mapping_format(node);
+  if (format == nullptr || format->settled()) co_return ok();
+  co_return co_await format->settle();
+}
+
+namespace {
+
 /// What has become part of `node` by growing from `old_size` reads as zeroes: neither what an
 /// earlier, longer life left in the last cluster shows, nor a longer backing image.
 Task<Result<void>> hide_below(GraphNode& node, uint64_t old_size, ResizeFlags flags) {

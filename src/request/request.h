@@ -32,6 +32,9 @@ Task<Result<void>> write_zero_bytes(GraphNode& node, ByteRange range, WriteFlags
 Task<Result<void>> discard(GraphNode& node, ByteRange range);
 Task<Result<void>> reserve(GraphNode& node, ByteRange range);
 Task<Result<void>> flush(GraphNode& node);
+/// Whether nothing that was written to `node` depends on the memory of this process.
+bool settled(const GraphNode& node) noexcept;
+Task<Result<void>> settle(GraphNode& node);
 Task<Result<void>> resize(GraphNode& node, uint64_t size, ResizeFlags flags);
 
 /// Status of the start of `range`, looking at the first `layers` layers of the chain (0: all).

@@ -218,10 +218,11 @@ class Convert(TwinTest):
         self.in_both(make)
         for name in ("a.raw", "b.raw"):
             for sparse in ("4k", "64k", "1M"):
-                for layout in ("cluster_size=64k", "cluster_size=512",
-                               "cluster_size=256k,extended_l2=on"):
+                for layout in (["-o", "cluster_size=64k"], ["-o", "cluster_size=512"],
+                               ["-o", "cluster_size=256k,extended_l2=on"],
+                               ["-c", "-o", "cluster_size=512"], ["-c"]):
                     with self.subTest(name=name, sparse=sparse, layout=layout):
-                        self.both("convert", "-f", "raw", "-O", "qcow2", "-S", sparse, "-o", layout,
+                        self.both("convert", "-f", "raw", "-O", "qcow2", "-S", sparse, *layout,
                                   name, "a.qcow2")
                         self.assertEqual(allocated(self.ours / "a.qcow2"),
                                          allocated(self.peer / "a.qcow2"))

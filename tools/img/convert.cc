@@ -128,7 +128,7 @@ class Conversion {
     rules.unit = has_clusters ? info.cluster_size : kPage;
     if (options_.compressed()) {
       // Clusters are written whole, each by itself, so that many are compressed side by side.
-      rules.piece = rules.unit = std::max(rules.unit, kPage);
+      rules.piece = std::max(rules.unit, kPage);
       rules.end = CopyRules::End::kCopied;
     } else {
       // Others can be written bit by bit.

@@ -211,6 +211,7 @@ StartedRequest BlockDevice::start_transfer(const BlockRequest& request) {
   if (reading) return {.work = setup_.backend->read(*range, request.into), .fills = length};
   WriteFlags flags;
   flags.fua = through();
+  flags.outlives_process = true;  // the guest goes on when it is served again
   return {.work = setup_.backend->write(*range, request.from, flags)};
 }
 
@@ -239,6 +240,7 @@ StartedRequest BlockDevice::start_ranges(const BlockRequest& request) {
   if (discard) return {.work = discard_all(*setup_.backend, std::move(pieces))};
   ZeroFlags flags;
   flags.fua = through();
+  flags.outlives_process = true;
   return {.work = zero_all(*setup_.backend, std::move(pieces), flags)};
 }
 

@@ -72,6 +72,7 @@ Task<Result<ExtendedL2Entry>> Image::read_entry(uint64_t cluster) {
 /// Stores entries of one slice.
 Task<Result<void>> Image::store_entries(uint64_t cluster,
                                         std::span<const ExtendedL2Entry> entries) {
+  mapping_changes_.fetch_add(1);  // first: who sees the new entries must also see this
   while (true) {
     Result<L2Slice*> slice = co_await l2_->load(cluster);
     if (!slice) co_return fail(slice.error());

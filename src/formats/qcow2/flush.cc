@@ -44,6 +44,7 @@ Task<Result<void>> write_sorted(Child& file, std::span<const Piece> pieces) {
 
 /// One write-back: copies of everything that was dirty at one moment.
 struct Image::Round {
+  uint64_t mapping_changes = 0;
   uint64_t table_offset = 0;  // a larger table elsewhere has the new entries already
   std::vector<Refcounts::DirtyPart> parts;
   std::vector<Refcounts::DirtyTableEntry> table;
@@ -124,6 +125,7 @@ void Image::end_round(Round& round, Result<void> result) {
     for (const Pending& freed : round.pending) free_later(freed.run, freed.punch);
     return;
   }
+  settled_.store(round.mapping_changes);
   const uint64_t phase = host_.requests().phase();
   for (Pending& freed : round.pending) {
     freed.phase = phase;
@@ -142,6 +144,7 @@ Task<Result<void>> Image::write_back() {
       // Nobody knows which header a failed write has left: nothing may be built on the wrong one.
       if (header_uncertain_) done = co_await write_header();
       if (!done) co_return done;
+      round.mapping_changes = mapping_changes_.load();
       round.table_offset = refcounts_->table_offset();
       round.parts = refcounts_->take_dirty_parts();
       round.table = refcounts_->take_dirty_table();
@@ -239,6 +242,13 @@ Task<Result<void>> Image::write_size() {
   Result<void> done = co_await write_header();
   if (!done) header_.size = old_size;
   co_return done;
+}
+
+Task<Result<void>> Image::settle() {
+  const uint64_t wanted = mapping_changes_.load();
+  Mutex::Guard one = co_await settling_.lock();
+  if (settled_.load() >= wanted) co_return ok();
+  co_return co_await write_back();
 }
 
 Task<Result<void>> Image::flush() {

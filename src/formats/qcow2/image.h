@@ -60,6 +60,7 @@ class Image final : public FormatDriver, private BitmapStore {
   std::optional<Mapping> lookup(ByteRange guest) const noexcept override;
   Task<Result<Mapping>> map(ByteRange guest) override;
   Task<Result<bool>> has_holes_below() override;
+  bool settled() const noexcept override { return settled_.load() >= mapping_changes_.load(); }
 
   // allocate.cc
   Task<Result<Allocation>> allocate(ByteRange guest) override;
@@ -76,6 +77,7 @@ class Image final : public FormatDriver, private BitmapStore {
 
   // flush.cc
   Task<Result<void>> flush() override;
+  Task<Result<void>> settle() override;
 
   // resize.cc
   Task<Result<void>> resize(uint64_t size, ResizeFlags flags) override;
@@ -226,6 +228,9 @@ class Image final : public FormatDriver, private BitmapStore {
 
   Mutex writeback_;
   Mutex metadata_;
+  Mutex settling_;  // outside of both: one write-back for all who wait
+  std::atomic<uint64_t> mapping_changes_{0};
+  std::atomic<uint64_t> settled_{0};  // of them: written
   std::atomic<bool> corrupt_{false};
   std::atomic<bool> started_writing_{false};
   std::atomic<int> holes_below_{-1};  // unknown, no, yes
