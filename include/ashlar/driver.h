@@ -21,6 +21,7 @@
 #include "ashlar/persistent_bitmap.h"
 #include "ashlar/request.h"
 #include "ashlar/task.h"
+#include "ashlar/vm_state.h"
 
 namespace ashlar {
 
@@ -183,6 +184,8 @@ class Driver {
   virtual Task<Result<CheckReport>> check(const CheckOptions& options);
   /// Where this image keeps dirty bitmaps; null: nowhere.
   virtual BitmapStore* bitmap_store() noexcept { return nullptr; }
+  /// Where this image keeps states of machines; null: nowhere.
+  virtual VmStateArea* vm_state() noexcept { return nullptr; }
   /// Bytes occupied in the host's file system; empty when unknown.
   virtual std::optional<uint64_t> allocated_size() const { return std::nullopt; }
   /// The options that open this again, for names shown to users; e.g. {"filename": "a.img"}.

@@ -91,6 +91,21 @@ class Commands(TwinTest):
         self.assertEqual(ours.st_size, peer.st_size)
         self.assertEqual(ours.st_blocks, peer.st_blocks)
 
+    def test_keeps_states_of_machines_beside_the_disk(self):
+        self.commands("write -P 9 0 1M", "info", "read -b -P 0 0 64k", "write -b -P 5 0 100k",
+                      "write -b -P 6 512 1k", "write -b -P 7 1G 64k", "read -b -P 5 0 512",
+                      "read -b -P 6 512 1k", "read -b -P 5 2k 98k", "read -b -P 7 1G 64k",
+                      "read -P 9 0 1M", "write -b 5 512", "read -b 0 5")
+        for tool in (self.our_img, PEER):
+            checked = run(tool, "check", "a.qcow2", folder=self.ours)
+            self.assertEqual(checked.status, 0, checked.out)
+        self.commands("read -b -P 7 1G 64k", "read -b -P 6 512 1k", "read -P 9 0 1M", "map")
+        # Each reads what the other has written.
+        for tool, image in ((self.our_io, self.peer), (PEER_IO, self.ours)):
+            done = run(tool, "-r", "-c", "read -b -P 7 1G 64k", "-c", "read -b -P 6 512 1k",
+                       "a.qcow2", folder=image)
+            self.assertEqual(done.status, 0, done.out + done.err)
+
     def test_tells_of_a_folder_in_the_peers_words(self):
         self.in_both(lambda folder: (folder / "sub").mkdir())
         for words in ([], ["-r"], ["-f", "raw"]):

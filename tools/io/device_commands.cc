@@ -30,6 +30,9 @@ Outcome run_info(Shell& shell, Words) {
   const ImageInfo info = node.driver().describe();
   std::string text = fmt::format("format name: {}\ncluster size: {}\n", node.spec().name,
                                  io_size(info.cluster_size));
+  if (VmStateArea* area = node.driver().vm_state()) {
+    text += fmt::format("vm state offset: {}\n", io_size(area->vm_state_offset()));
+  }
   append_specific(text, info, 0);
   shell.out().write(text);
   return Outcome::kDone;

@@ -10,6 +10,9 @@ namespace {
 Task<Result<void>> read_task(Backend& image, ByteRange range, MutableBuffers into) {
   co_return co_await image.read(range, into);
 }
+Task<Result<void>> read_state_task(VmStateArea& area, ByteRange range, MutableBuffers into) {
+  co_return co_await area.read_vm_state(range, into);
+}
 
 /// -P with -s and -l, which choose the part of the buffer to look at. Complains.
 std::optional<Expectation> expectation(Shell& shell, const OptionLetters& letters, size_t size) {
@@ -33,22 +36,26 @@ struct Read {
   ByteRange range;
   MutableBuffers into;
   ReadHandling handling;
+  enum class From : uint8_t { kDisk, kMachineStates } from = From::kDisk;
 };
+
+Result<void> read_from(Shell& shell, const Read& read) {
+  if (read.from == Read::From::kDisk) {
+    return shell.wait(read_task(shell.image(), read.range, read.into));
+  }
+  VmStateArea* area = machine_states(shell);
+  if (area == nullptr) return fail(ErrorCode::kUnsupported, "no area for machine states");
+  return shell.wait(read_state_task(*area, read.range, read.into));
+}
 
 Outcome read_now(Shell& shell, const Read& read, const AlignedBuffer& memory) {
   const Stopwatch watch;
-  const Result<void> done = shell.wait(read_task(shell.image(), read.range, read.into));
+  const Result<void> done = read_from(shell, read);
   const auto elapsed = watch.elapsed();
   if (!done) {
     return shell.fail_with(fmt::format("{} failed: {}", read.command, failure_text(done.error())));
   }
   return handle_read(shell, read.handling, read.range, memory.bytes(), elapsed);
-}
-
-/// -b: the area for machine states. No format of this build gives access to it.
-Outcome read_machine_state(Shell& shell, ByteRange range) {
-  if (!check_sectors(shell, range)) return Outcome::kFailed;
-  return shell.fail_with("read failed: Operation not supported");
 }
 
 Outcome run_read(Shell& shell, Words words) {
@@ -69,10 +76,11 @@ Outcome run_read(Shell& shell, Words words) {
     handling.expected = expectation(shell, *letters, range->length);
     if (!handling.expected) return Outcome::kFailed;
   }
-  if (letters->has('b')) return read_machine_state(shell, *range);
+  if (letters->has('b') && !check_sectors(shell, *range)) return Outcome::kFailed;
   const auto memory = shell.buffer(range->length);
   if (!memory) return Outcome::kFailed;
-  return read_now(shell, {"read", *range, memory->bytes(), handling}, *memory);
+  const auto from = letters->has('b') ? Read::From::kMachineStates : Read::From::kDisk;
+  return read_now(shell, {"read", *range, memory->bytes(), handling, from}, *memory);
 }
 
 Outcome run_readv(Shell& shell, Words words) {

@@ -37,6 +37,14 @@ Outcome handle_read(Shell& shell, const ReadHandling& handling, ByteRange range,
   return outcome;
 }
 
+VmStateArea* machine_states(Shell& shell) {
+  shell.wait_for_started();
+  for (Node* node = shell.image().root(); node != nullptr; node = node->primary()) {
+    if (VmStateArea* area = node->driver().vm_state()) return area;
+  }
+  return nullptr;
+}
+
 bool check_sectors(Shell& shell, ByteRange range) {
   constexpr uint64_t kSector = 512;
   const bool offset_fits = is_aligned(range.offset, kSector);

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ashlar/vm_state.h"
 #include "tools/io/option_letters.h"
 #include "tools/io/report.h"
 #include "tools/io/shell.h"
@@ -52,6 +53,9 @@ class Stopwatch {
 
 /// Complains unless `range` is made of whole 512-byte sectors.
 bool check_sectors(Shell& shell, ByteRange range);
+
+/// Where the image, or what it passes requests on to, keeps states of machines; null: nowhere.
+VmStateArea* machine_states(Shell& shell);
 
 /// A range in several pieces of one buffer.
 struct Vectors {

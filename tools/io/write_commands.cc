@@ -17,6 +17,9 @@ Task<Result<void>> write_task(Backend& image, ByteRange range, ConstBuffers from
                               WriteFlags flags) {
   co_return co_await image.write(range, from, flags);
 }
+Task<Result<void>> write_state_task(VmStateArea& area, ByteRange range, ConstBuffers from) {
+  co_return co_await area.write_vm_state(range, from);
+}
 Task<Result<void>> write_zeroes_task(Backend& image, ByteRange range, ZeroFlags flags) {
   co_return co_await image.write_zeroes(range, flags);
 }
@@ -124,8 +127,11 @@ Result<void> write_with(Shell& shell, const OptionLetters& letters, ByteRange ra
     flags.fua = letters.has('f');
     return shell.wait(write_zeroes_task(shell.image(), range, flags));
   }
-  // The area for machine states: no format of this build gives access to it.
-  if (letters.has('b')) return fail(ErrorCode::kUnsupported, "no area for machine states");
+  if (letters.has('b')) {
+    VmStateArea* area = machine_states(shell);
+    if (area == nullptr) return fail(ErrorCode::kUnsupported, "no area for machine states");
+    return shell.wait(write_state_task(*area, range, MutableBuffers(memory.bytes())));
+  }
   WriteFlags flags;
   flags.fua = letters.has('f');
   flags.compressed = letters.has('c');

@@ -28,7 +28,7 @@ namespace ashlar::qcow2 {
 ///
 /// Locks, outermost first: writeback_ (one write-back at a time), metadata_ (all changes of tables
 /// and refcounts in memory). Lookups take neither. Neither is held while guest data moves.
-class Image final : public FormatDriver, private BitmapStore {
+class Image final : public FormatDriver, private BitmapStore, private VmStateArea {
  public:
   struct Parts {
     Header header;
@@ -50,6 +50,13 @@ class Image final : public FormatDriver, private BitmapStore {
                                                                const OpenFlags& flags) override;
   Task<Result<void>> close() override;
   BitmapStore* bitmap_store() noexcept override { return header_.version >= 3 ? this : nullptr; }
+
+  VmStateArea* vm_state() noexcept override { return l2_ != nullptr ? this : nullptr; }
+
+  // vm_state.cc
+  uint64_t vm_state_offset() const override;
+  Task<Result<void>> read_vm_state(ByteRange range, MutableBuffers into) override;
+  Task<Result<void>> write_vm_state(ByteRange range, ConstBuffers from) override;
 
   // bitmaps.cc
   Task<Result<std::vector<PersistentBitmap>>> list_bitmaps() override;
@@ -164,6 +171,10 @@ class Image final : public FormatDriver, private BitmapStore {
   /// Notes that nothing but what is durable points to the old contents any more.
   void free_entry(const ExtendedL2Entry& old);
   void free_later(ClusterRun run, bool punch);
+
+  // vm_state.cc
+  Task<Result<void>> read_area(ByteRange guest, MutableBuffers into);
+  Task<Result<void>> write_in_cluster(uint64_t guest, ConstBuffers from);
 
   // zero_discard.cc
   Task<Result<void>> clear(ByteRange range, Clear how);
