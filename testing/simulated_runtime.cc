@@ -88,7 +88,12 @@ SimulatedRuntime::SimulatedRuntime(uint64_t seed, unsigned loops)
   }
 }
 
-SimulatedRuntime::~SimulatedRuntime() = default;
+/// As other runtimes: what is ready and awaited by nobody, such as a cancellation, comes to its
+/// end.
+SimulatedRuntime::~SimulatedRuntime() {
+  while (!stuck_ && step()) {
+  }
+}
 
 unsigned SimulatedRuntime::loop_count() const noexcept {
   return static_cast<unsigned>(loops_.size());
@@ -149,7 +154,8 @@ bool SimulatedRuntime::jump_to_next_timer() {
   return true;
 }
 
-void SimulatedRuntime::stuck(const char* why) const {
+void SimulatedRuntime::stuck(const char* why) {
+  stuck_ = true;
   throw SimulationStuck(fmt::format("simulation: {} (seed {:#x}, {} loops, step {}, {} ns)", why,
                                     seed_, loops_.size(), steps_, now_ns_));
 }

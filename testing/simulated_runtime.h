@@ -57,13 +57,14 @@ class SimulatedRuntime : public Runtime {
   bool step();
   bool jump_to_next_timer();
   void run_worker_function(uint64_t pick);
-  [[noreturn]] void stuck(const char* why) const;
+  [[noreturn]] void stuck(const char* why);
 
   const uint64_t seed_;
   SeededRandom schedule_;
   SeededRandom values_;
   uint64_t now_ns_ = 1'000'000'000;
   uint64_t steps_ = 0;
+  bool stuck_ = false;
   uint64_t step_limit_ = 200'000'000;
   std::vector<std::unique_ptr<SimulatedLoop>> loops_;
   std::vector<Posted*> worker_functions_;
