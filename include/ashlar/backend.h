@@ -143,10 +143,12 @@ class Backend {
   virtual Result<void> set_permissions(Permissions used, Permissions shared) = 0;
   /// Errors: kBusy when there is one already or the tray of the device is closed; permissions.
   virtual Task<Result<void>> insert_medium(NodeRef node) = 0;
-  /// Waits for requests; ejecting an empty backend succeeds.
+  /// Waits for requests, and until the medium has closed unless others use it; ejecting an empty
+  /// backend succeeds. An error of closing is told by Graph::close().
   enum class Eject : uint8_t { kAsk, kForce };
   virtual Task<Result<void>> eject_medium(Eject how) = 0;
-  /// Eject and insert as one: a failure leaves the old medium, the device is told once.
+  /// Eject and insert as one: a failure leaves the old medium, the device is told once. Waits for
+  /// the old medium as eject_medium() does.
   virtual Task<Result<void>> change_medium(NodeRef node, Eject how) = 0;
 
   // --- The device.

@@ -105,6 +105,7 @@ class BackendImpl final : public Backend, public RootUser {
   Result<void> ask_for_medium(Eject how);
   Result<void> check_open() const;
   Task<Result<void>> set_root(NodeRef node);
+  Task<void> wait_for_close(NodeRef old);
   void show_root(GraphNode* node);
   void tell_of_change(bool was_empty);
   void describe_user();

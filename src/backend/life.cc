@@ -72,11 +72,14 @@ Task<Result<void>> BackendImpl::remove() {
   show_root(nullptr);
   errors_.set(ErrorPolicy::kReport, ErrorPolicy::kReport);
   errors_.resume();
-  const Mutex::Guard changing = co_await medium_changes_.lock();
+  Mutex::Guard changing = co_await medium_changes_.lock();
+  NodeRef old(root_.child());
   Result<void> removed = co_await set_root(NodeRef());
   if (had_medium && device_ != nullptr) {
     device_->medium_changed(DeviceCallbacks::Medium::kRemoved);
   }
+  changing.unlock();
+  co_await wait_for_close(std::move(old));
   co_return removed;
 }
 

@@ -36,6 +36,16 @@ Task<Result<void>> BackendImpl::set_root(NodeRef node) {
   co_return done;
 }
 
+/// Until what was the medium has closed, unless others use it: who is told that it has gone may
+/// open its image. An error is told when the graph closes, as the change stands.
+Task<void> BackendImpl::wait_for_close(NodeRef old) {
+  if (!old) co_return;
+  std::vector<NodeRef> nodes;
+  nodes.push_back(std::move(old));
+  Result<void> closed = co_await graph_.close_unused(std::move(nodes));
+  if (!closed) graph_.note_close_error(closed.error());
+}
+
 Result<void> BackendImpl::check_open() const {
   if (!shut_down_) return ok();
   return fail(Error(ErrorCode::kClosed, "the graph is closed").because("graph-closed"));
@@ -80,14 +90,17 @@ Result<void> BackendImpl::ask_for_medium(Eject how) {
 }
 
 Task<Result<void>> BackendImpl::eject_medium(Eject how) {
-  const Mutex::Guard changing = co_await medium_changes_.lock();
+  Mutex::Guard changing = co_await medium_changes_.lock();
   if (root_.child() == nullptr) co_return ok();
   if (Result<void> allowed = ask_for_medium(how); !allowed) co_return allowed;
+  NodeRef old(root_.child());
   if (device_ != nullptr && device_->has_tray() && !device_->tray_open()) {
     device_->tray_moved(true);
   }
   Result<void> ejected = co_await set_root(NodeRef());
   if (device_ != nullptr) device_->medium_changed(DeviceCallbacks::Medium::kRemoved);
+  changing.unlock();
+  co_await wait_for_close(std::move(old));
   co_return ejected;
 }
 
@@ -102,15 +115,19 @@ void BackendImpl::tell_of_change(bool was_empty) {
 }
 
 Task<Result<void>> BackendImpl::change_medium(NodeRef node, Eject how) {
-  const Mutex::Guard changing = co_await medium_changes_.lock();
+  Mutex::Guard changing = co_await medium_changes_.lock();
   if (Result<void> open = check_open(); !open) co_return open;
   if (!node) co_return fail(ErrorCode::kInvalidArgument, "there is no node to change to");
-  const bool was_empty = root_.child() == nullptr;
+  NodeRef old(root_.child());
+  const bool was_empty = !old;
   if (!was_empty) {
     if (Result<void> allowed = ask_for_medium(how); !allowed) co_return allowed;
   }
   Result<void> changed = co_await set_root(std::move(node));
-  if (changed) tell_of_change(was_empty);
+  if (!changed) co_return changed;
+  tell_of_change(was_empty);
+  changing.unlock();
+  co_await wait_for_close(std::move(old));
   co_return changed;
 }
 

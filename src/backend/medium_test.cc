@@ -185,6 +185,37 @@ TEST(ChangeMedium, LetsRequestsFinishOnTheOldOne) {
   disks.world.wait(Steps::run(disks));
 }
 
+TEST(ChangeMedium, WaitsForTheOldOneToCloseButRequestsDoNot) {
+  struct Steps {
+    static Task<void> both(Backend& backend, NodeRef node) {
+      const Result<void> changed = co_await backend.change_medium(std::move(node), Eject::kAsk);
+      EXPECT_TRUE(changed);
+      const Result<void> ejected = co_await backend.eject_medium(Eject::kAsk);
+      EXPECT_TRUE(ejected);
+    }
+    static Task<void> run(TwoDisks& disks) {
+      auto& world = disks.world.world();
+      co_await world.closing.close();
+      Scope scope;
+      scope.spawn(both(*disks.backend, std::exchange(disks.b, NodeRef())));
+      std::array<std::byte, 1> byte;
+      const MutableBuffers into(byte.data(), byte.size());
+      for (int i = 0; i < 10; ++i) co_await yield();
+      const Result<void> read = co_await disks.backend->read({0, 1}, into);
+      EXPECT_TRUE(read);  // of the new one
+      EXPECT_EQ(byte[0], std::byte{'b'});
+      EXPECT_EQ(scope.running(), 1U);
+      world.closing.open();
+      co_await scope.join();
+      EXPECT_EQ(world.closed, (std::vector<std::string>{"a", "b"}));
+    }
+  };
+  TwoDisks disks;
+  ASSERT_TRUE(disks.insert(disks.a));
+  disks.a = NodeRef();
+  disks.world.wait(Steps::run(disks));
+}
+
 /// Counts the drains that are on.
 struct Drained final : DeviceCallbacks {
   std::string describe() const override { return "drive"; }
