@@ -62,6 +62,9 @@ struct NodeInfo {
   /// All of a new image reads as zeroes without being written.
   enum class Fresh : uint8_t { kUnknown, kZeroes } fresh = Fresh::kUnknown;
   enum class Compression : uint8_t { kNone, kWrites } compression = Compression::kNone;
+  /// Whether writes from several loops at once go faster than those of one, or only wait for each
+  /// other. A hint.
+  enum class Writers : uint8_t { kMany, kOne } writers = Writers::kMany;
   bool operator==(const NodeInfo&) const = default;
 };
 

@@ -162,6 +162,7 @@ class Conversion {
     // Only formats that find room for data as it comes have a layout to keep.
     using Order = CopySettings::Order;
     if (info.cluster_size == 0) settings.order = Order::kAny;
+    settings.writers = info.writers;
     if (settings.order == Order::kSource && options_.compressed()) {
       settings.order = Order::kSourceStarts;
     }

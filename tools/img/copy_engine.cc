@@ -78,18 +78,25 @@ Task<void> CopyEngine::copy(const CopyPiece& piece, std::span<std::byte> buffer)
 /// written before.
 Task<void> CopyEngine::in_turn(uint64_t turn, Task<void> step) {
   using Order = CopySettings::Order;
-  if (settings_.order == Order::kSource) {
-    // On one loop, while the others read: a turn that goes from loop to loop waits for each of them
-    // to get around to it.
-    OnLoop<void> there(Loop::current().runtime().control_loop(), alone(turn, std::move(step)));
-    co_await there;
+  if (settings_.order == Order::kSourceStarts) {
+    co_await turns_.wait_for(turn);
+    Scope started;
+    if (step.valid()) started.spawn(std::move(step));
+    turns_.pass();
+    co_await started.join();
     co_return;
   }
-  if (settings_.order == Order::kSourceStarts) co_await turns_.wait_for(turn);
-  Scope started;
-  if (step.valid()) started.spawn(std::move(step));
-  if (settings_.order == Order::kSourceStarts) turns_.pass();
-  co_await started.join();
+  Task<void> work =
+      settings_.order == Order::kSource ? alone(turn, std::move(step)) : std::move(step);
+  if (!work.valid()) co_return;
+  if (settings_.order == Order::kAny && settings_.writers == NodeInfo::Writers::kMany) {
+    co_await work;
+    co_return;
+  }
+  // On one loop, while the others read: a turn, or the kernel's lock of a file, that goes from loop
+  // to loop waits for each of them to get around to it.
+  OnLoop<void> there(Loop::current().runtime().control_loop(), std::move(work));
+  co_await there;
 }
 
 Task<void> CopyEngine::alone(uint64_t turn, Task<void> step) {

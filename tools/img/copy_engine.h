@@ -5,6 +5,7 @@
 #include <mutex>
 #include <optional>
 
+#include "ashlar/driver.h"
 #include "ashlar/loop.h"
 #include "async/turns.h"
 #include "tools/img/copy_offload.h"
@@ -21,6 +22,7 @@ struct CopySettings {
   /// So that the target's layout depends on nothing but the source, writes follow each other in its
   /// order; where the target keeps to the order in which they start, they only start in it.
   enum class Order : uint8_t { kSource, kSourceStarts, kAny } order = Order::kSource;
+  NodeInfo::Writers writers = NodeInfo::Writers::kMany;  ///< of the target
   enum class ReadErrors : uint8_t { kFail, kZeroes } read_errors = ReadErrors::kFail;
   uint64_t bytes_per_second = 0;  ///< 0: no limit
 };

@@ -50,6 +50,7 @@ TEST(CopyEngine, CopiesEveryByteInAnyScheduleAndOrder) {
     world.settings.workers = 1 + seed % 9;
     world.settings.order = seed % 2 == 0 ? CopySettings::Order::kSource : CopySettings::Order::kAny;
     world.settings.zero_block = seed % 3 == 0 ? 0 : 4096;
+    if (seed % 4 == 1) world.settings.writers = NodeInfo::Writers::kOne;
     if (seed % 3 == 0) world.rules.holes = CopyRules::Holes::kCopied;
     EXPECT_FALSE(world.copy());
     EXPECT_TRUE(world.same());

@@ -73,6 +73,8 @@ NodeInfo FileDriver::info() const {
   if (!is_device()) {
     info.end = NodeInfo::End::kGrows;
     info.fresh = NodeInfo::Fresh::kZeroes;
+    // The kernel copies into the page cache of one file on one core at a time.
+    if (!setup_.flags.cache_direct) info.writers = NodeInfo::Writers::kOne;
   }
   return info;
 }

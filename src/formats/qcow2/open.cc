@@ -209,6 +209,7 @@ NodeInfo Image::info() const {
   if (header_.version >= 3 || !host_.has_backing()) info.zeroes = NodeInfo::Zeroes::kNative;
   info.discards = NodeInfo::Discards::kNative;
   info.fresh = NodeInfo::Fresh::kZeroes;
+  info.writers = data_child().info().writers;
   if (data_file_ == nullptr) info.compression = NodeInfo::Compression::kWrites;
   return info;
 }

@@ -83,6 +83,7 @@ class RawDriver final : public FormatDriver {
     info.zeroes = NodeInfo::Zeroes::kNative;
     info.discards = below.discards;
     info.fresh = below.fresh;
+    info.writers = below.writers;
     if (!window_.options.size) info.end = below.end;
     return info;
   }
