@@ -67,8 +67,9 @@ class TlsCredentials {
 struct TlsConnection {
   TlsConnection() {}  // NOLINT(modernize-use-equals-default): no aggregate, see ByteRange
   std::unique_ptr<Stream> stream;
-  /// Who the peer has proved to be: the distinguished name of its certificate, or its user name
-  /// (psk). Empty when it was not asked to prove anything.
+  /// Who the peer has proved to be: the distinguished name of its certificate, as
+  /// "C=GB,O=Ashlar,CN=laptop", or its user name (psk). Empty when it was not asked to prove
+  /// anything.
   std::string peer_name;
 };
 

@@ -61,8 +61,10 @@ Result<void> check_signature(SSL_CTX* context, X509* certificate, const std::str
 std::string distinguished_name(X509* certificate) {
   const Bio text(BIO_new(BIO_s_mem()));
   if (!text) return {};
-  // RFC 2253, but letters beyond ASCII as they are.
-  const unsigned long style = XN_FLAG_RFC2253 & ~static_cast<unsigned long>(ASN1_STRFLGS_ESC_MSB);
+  // RFC 2253, but in the order of the certificate, which is what rules are written for, and with
+  // letters beyond ASCII as they are.
+  constexpr unsigned long kLeftOut = XN_FLAG_DN_REV | ASN1_STRFLGS_ESC_MSB;
+  const unsigned long style = XN_FLAG_RFC2253 & ~kLeftOut;
   X509_NAME_print_ex(text.get(), X509_get_subject_name(certificate), 0, style);
   char* data = nullptr;
   const long length = BIO_get_mem_data(text.get(), &data);

@@ -118,8 +118,8 @@ TEST_F(Tls, CarriesDataBothWaysHoweverTheBytesCome) {
 TEST_F(Tls, TellsWhoThePeerHasProvedToBe) {
   const Sides sides = shake({x509_client(), x509_server()});
   ASSERT_TRUE(sides.client && sides.server);
-  EXPECT_EQ(sides.server->peer_name, "CN=laptop,O=Ashlar,C=GB");
-  EXPECT_EQ(sides.client->peer_name, "CN=localhost,O=Ashlar,C=GB");
+  EXPECT_EQ(sides.server->peer_name, "C=GB,O=Ashlar,CN=laptop");
+  EXPECT_EQ(sides.client->peer_name, "C=GB,O=Ashlar,CN=localhost");
 }
 
 TEST_F(Tls, BothVersionsWork) {

@@ -61,6 +61,12 @@ Result<NbdServerOptions> server_options(const Monitor& monitor, const JsonInput&
     if (!credentials) return fail(credentials.error());
     setup.tls = std::move(*credentials);
   }
+  if (options.contains("tls-authz")) {
+    if (setup.tls == nullptr) return refuse("'tls-authz' is not permitted without 'tls-creds'");
+    // Looked up when a client comes: the object may be replaced, and be made later.
+    setup.permits = [&objects = monitor.objects(), id = options["tls-authz"].get<std::string>()](
+                        std::string_view name) { return objects.permits(id, name); };
+  }
   Result<std::vector<Loop*>> loops = loops_of(monitor.objects(), options);
   if (!loops) return fail(loops.error());
   setup.max_connections = *connections;
@@ -85,7 +91,7 @@ BorrowedLoops::~BorrowedLoops() {
 
 void define_nbd_types(Types& types) {
   types.define_object("NbdServerOptions",
-                      "addr:SocketAddress, *tls-creds:str, *max-connections:count, "
+                      "addr:SocketAddress, *tls-creds:str, *tls-authz:str, *max-connections:count, "
                       "*handshake-max-seconds:count, *iothread:OneOrMore");
 }
 

@@ -158,6 +158,16 @@ Result<std::unique_ptr<ObjectState>> create_anonymous(Objects& objects, const Ne
   return create_tls(objects, object.properties, "tls-creds-anon");
 }
 
+Result<std::unique_ptr<ObjectState>> create_authz_simple(Objects&, const NewObject& object) {
+  return AuthorizationState::create("authz-simple", object.properties);
+}
+Result<std::unique_ptr<ObjectState>> create_authz_list(Objects&, const NewObject& object) {
+  return AuthorizationState::create("authz-list", object.properties);
+}
+Result<std::unique_ptr<ObjectState>> create_authz_list_file(Objects&, const NewObject& object) {
+  return AuthorizationState::create("authz-list-file", object.properties);
+}
+
 /// From "limits", and from the older properties with "x-" in front.
 Result<ThrottleLimits> limits_of(const JsonInput& properties) {
   ThrottleLimits limits;
@@ -238,7 +248,22 @@ constexpr ObjectProperty kIoThreadProperties[] = {
     {"poll-weight", "int", "int", "0"},
 };
 
+constexpr ObjectProperty kAuthzSimpleProperties[] = {
+    {"identity", "str", "string", "", ObjectProperty::Need::kRequired},
+};
+constexpr ObjectProperty kAuthzListProperties[] = {
+    {"policy", "(deny allow)", "QAuthZListPolicy", "\"deny\""},
+    {"rules", "[AuthzRule]", "QAuthZListRule", "[]"},
+};
+constexpr ObjectProperty kAuthzListFileProperties[] = {
+    {"filename", "str", "string", "", ObjectProperty::Need::kRequired},
+    {"refresh", "bool", "bool", "true"},
+};
+
 constexpr ObjectKind kKinds[] = {
+    {"authz-list", "authz", kAuthzListProperties, create_authz_list},
+    {"authz-list-file", "authz", kAuthzListFileProperties, create_authz_list_file},
+    {"authz-simple", "authz", kAuthzSimpleProperties, create_authz_simple},
     {"iothread", "event-loop-base", kIoThreadProperties, create_iothread},
     {"secret", "secret_common", kSecretProperties, create_secret},
     {"throttle-group", "object", kThrottleProperties, create_throttle_group},

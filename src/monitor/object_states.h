@@ -2,11 +2,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "ashlar/loop.h"
+#include "async/authorization.h"
 #include "async/loop_tuning.h"
 #include "async/tls.h"
 #include "monitor/objects.h"
@@ -70,6 +72,25 @@ class ThrottleState final : public ObjectState {
 
  private:
   std::shared_ptr<ThrottleGroup> group_;
+};
+
+/// An authorization, whose properties may be changed.
+class AuthorizationState final : public ObjectState {
+ public:
+  static Result<std::unique_ptr<ObjectState>> create(std::string_view type,
+                                                     const JsonInput& properties);
+  Authorization& authorization() const { return *authorization_; }
+  std::optional<Json> property(std::string_view name) const override;
+  Result<void> set_property(const std::string& name, const JsonInput& value) override;
+
+ private:
+  AuthorizationState(std::string_view type, JsonInput properties,
+                     std::unique_ptr<Authorization> authorization)
+      : type_(type), properties_(std::move(properties)), authorization_(std::move(authorization)) {}
+
+  const std::string type_;
+  JsonInput properties_;
+  std::unique_ptr<Authorization> authorization_;
 };
 
 /// The members of a throttle group's limits, as Types reads them.

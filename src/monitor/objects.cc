@@ -119,6 +119,13 @@ Result<void> ObjectState::set_property(const std::string& name, const JsonInput&
   return refuse(fmt::format("Property '{}' is not writable", name), ErrorCode::kUnsupported);
 }
 
+bool Objects::permits(std::string_view id, std::string_view name) const {
+  const Object* object = find(id);
+  if (object == nullptr || name.empty()) return false;
+  const auto* state = dynamic_cast<const AuthorizationState*>(object->state.get());
+  return state != nullptr && state->authorization().allows(name);
+}
+
 Loop* Objects::iothread(std::string_view id) const {
   const Object* object = find(id);
   if (object == nullptr) return nullptr;

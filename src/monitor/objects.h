@@ -77,6 +77,8 @@ class Objects final : public CredentialStore, public ThrottleGroupStore {
   Result<std::shared_ptr<const TlsCredentials>> tls_credentials(std::string_view id) const override;
   // ThrottleGroupStore
   std::shared_ptr<ThrottleGroup> throttle_group(std::string_view id) const override;
+  /// Whether the authorization object `id` lets `name` in. Nobody is let in without that object.
+  bool permits(std::string_view id, std::string_view name) const;
   /// The loop of an iothread; null when there is none of that name.
   Loop* iothread(std::string_view id) const;
 

@@ -352,6 +352,44 @@ class TlsTest(LifeCase):
         self.assertIn("nobody", qmp("nbd-server-start", addr=address, tls_creds="nobody"))
 
 
+    def test_the_authorization_of_the_moment_decides(self):
+        keys = self.folder / "keys.psk"
+        keys.write_text("alice:0123456789abcdef0123456789abcdef\nbob:00112233\n")
+        qmp = self.start("--object", f"tls-creds-psk,id=tls,endpoint=server,dir={self.folder}",
+                         "--nbd-server", f"addr.type=unix,addr.path={self.path('nbd')},"
+                         "tls-creds=tls,tls-authz=who")
+        self.add_drive(qmp, image=self.image("a.raw", pattern=8))
+        self.export(qmp)
+
+        def enter(user):
+            client = NbdClient(f"nbds+unix://{user}@/drive?socket={self.path('nbd')}"
+                               f"&tls-psk-file={keys}")
+            self.addCleanup(client.close)
+            return client
+
+        def refused(user):
+            with self.assertRaises(OSError):
+                enter(user)
+
+        refused("alice")  # there is no object yet
+        self.assertEqual(qmp("object-add", qom_type="authz-simple", id="who", identity="alice"), {})
+        alice = enter("alice")
+        refused("bob")
+        self.assertEqual(qmp("qom-set", path="/objects/who", property="identity", value="bob"), {})
+        bob = enter("bob")
+        refused("alice")
+        self.assertEqual(qmp("object-del", id="who"), {})
+        rules = [{"match": "*", "policy": "allow", "format": "glob"}]
+        qmp("object-add", qom_type="authz-list", id="who", rules=rules)
+        self.assertEqual(qmp("qom-get", path="/objects/who", property="rules"), rules)
+        self.assertEqual(qmp("qom-get", path="/objects/who", property="policy"), "deny")
+        for client in (alice, bob, enter("alice")):
+            self.assertEqual(client.byte(), 8)
+        qmp("nbd-server-stop")
+        address = {"type": "unix", "data": {"path": self.path("nbd")}}
+        self.assertIn("tls-creds", qmp("nbd-server-start", addr=address, tls_authz="who"))
+
+
 class HumanTest(LifeCase):
     def test_people_can_do_the_same(self):
         image = self.image("a.raw", pattern=4)

@@ -306,18 +306,45 @@ class Tls(NbdTest):
         (pki / "server.cfg").write_text(
             "cn = localhost\ndns_name = localhost\nip_address = 127.0.0.1\n"
             "tls_www_server\nencryption_key\nsigning_key\n")
-        for name in ("ca", "server"):
+        (pki / "client.cfg").write_text(
+            "country = GB\norganization = \"Ash, Lar\"\ncn = laptop\n"
+            "tls_www_client\nencryption_key\nsigning_key\n")
+        for name in ("ca", "server", "client"):
             self.ok("certtool", "--generate-privkey", "--key-type=ecdsa", "--outfile",
                     pki / f"{name}-key.pem")
         self.ok("certtool", "--generate-self-signed", "--load-privkey", pki / "ca-key.pem",
                 "--template", pki / "ca.cfg", "--outfile", pki / "ca-cert.pem")
-        self.ok("certtool", "--generate-certificate", "--load-ca-certificate", pki / "ca-cert.pem",
-                "--load-ca-privkey", pki / "ca-key.pem", "--load-privkey", pki / "server-key.pem",
-                "--template", pki / "server.cfg", "--outfile", pki / "server-cert.pem")
+        for name in ("server", "client"):
+            self.ok("certtool", "--generate-certificate", "--load-ca-certificate",
+                    pki / "ca-cert.pem", "--load-ca-privkey", pki / "ca-key.pem", "--load-privkey",
+                    pki / f"{name}-key.pem", "--template", pki / f"{name}.cfg", "--outfile",
+                    pki / f"{name}-cert.pem")
 
     def creds(self, endpoint: str) -> list[str]:
         return ["--object", f"tls-creds-x509,id=t,dir={self.folder}/pki,endpoint={endpoint},"
                 "verify-peer=" + ("off" if endpoint == "server" else "on"), "--tls-creds=t"]
+
+    def test_lets_in_whom_the_authorization_permits_in_the_peers_words(self):
+        self.certify()
+        self.make("d.raw", "1M", "raw")
+        rules = "authz-list,id=z,policy=deny,rules.0.policy=allow,rules.0.match="
+        image = (f"driver=nbd,path={self.folder}/nbd.sock,export=d,tls-creds=t,"
+                 "tls-hostname=localhost")
+        creds = f"tls-creds-x509,id=t,dir={self.folder}/pki,verify-peer=on"
+        for authorization, permitted in (
+                (rules + "C=GB,,O=Ash\\,, Lar,,CN=laptop", True),
+                (rules + "C=GB*,rules.0.format=glob", True),
+                (rules + "CN=laptop*,rules.0.format=glob", False),
+                ("authz-simple,id=z,identity=C=GB,,O=Ash\\,, Lar,,CN=laptop", True),
+                ("authz-list,id=z,policy=deny", False), ("authz-list,id=other,policy=allow", False)):
+            for program in (TOOL, "/usr/bin/qemu-nbd"):
+                with Server(self.folder, "-t", "-x", "d", "--object", creds + ",endpoint=server",
+                            "--tls-creds=t", "--object", authorization, "--tls-authz=z", "-f",
+                            "raw", "d.raw", program=program):
+                    done = run("qemu-img", "info", "--object", creds + ",endpoint=client",
+                               "--image-opts", image, folder=self.folder)
+                    self.assertEqual(done.returncode == 0, permitted,
+                                     f"{program} {authorization}: {done.stderr}")
 
     def test_serves_by_tls_only_and_lists_by_tls(self):
         self.certify()

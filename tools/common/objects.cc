@@ -1,5 +1,5 @@
 // Reading of --object: secrets in plain text, in base64, in files, or encrypted with another
-// secret; TLS credentials; throttle groups.
+// secret; TLS credentials; authorizations; throttle groups.
 #include "tools/common/objects.h"
 
 #include <fcntl.h>
@@ -160,6 +160,7 @@ Result<void> Objects::add(std::string_view text) {
   const std::optional<std::string> type = options->take_text("qom-type");
   if (!type) return invalid("Parameter 'qom-type' is missing");
   if (!TlsSettings::describe(*type).empty()) return add_tls(*type, std::move(*options));
+  if (Authorization::is_type(*type)) return add_authorization(*type, std::move(*options));
   if (*type == "throttle-group") return add_throttle_group(std::move(*options));
   if (*type != "secret") {
     return invalid(fmt::format("Parameter 'qom-type' does not accept value '{}'", *type));
@@ -205,6 +206,21 @@ Result<void> Objects::add_throttle_group(OptionDict options) {
   return throttle_groups_->add(*id, std::move(options));
 }
 
+Result<void> Objects::add_authorization(const std::string& type, OptionDict options) {
+  const std::optional<std::string> id = options.take_text("id");
+  if (Result<void> right = check_id(id); !right) return right;
+  Result<std::unique_ptr<Authorization>> made = Authorization::make(type, std::move(options));
+  if (!made) return fail(made.error());
+  if (Result<void> unused = check_unused(*id); !unused) return unused;
+  authorizations_.emplace(*id, std::move(*made));
+  return ok();
+}
+
+bool Objects::permits(std::string_view id, std::string_view name) const {
+  const auto found = authorizations_.find(id);
+  return found != authorizations_.end() && !name.empty() && found->second->allows(name);
+}
+
 Result<void> Objects::add_tls(const std::string& type, OptionDict options) {
   const std::optional<std::string> id = options.take_text("id");
   if (Result<void> right = check_id(id); !right) return right;
@@ -236,8 +252,8 @@ Result<void> Objects::check_id(const std::optional<std::string>& id) {
 }
 
 Result<void> Objects::check_unused(const std::string& id) const {
-  const bool taken =
-      secrets_.contains(id) || tls_.contains(id) || throttle_groups_->throttle_group(id) != nullptr;
+  const bool taken = secrets_.contains(id) || tls_.contains(id) || authorizations_.contains(id) ||
+                     throttle_groups_->throttle_group(id) != nullptr;
   if (!taken) return ok();
   return invalid(
       fmt::format("attempt to add duplicate property '{}' to object (type 'container')", id));
@@ -268,6 +284,7 @@ Result<std::string> Objects::decrypt(OptionDict& options, std::string_view key_i
 std::optional<std::string> object_help(std::string_view text) {
   if (text == "help" || text == "?") {
     return "List of user creatable objects:\n"
+           "  authz-list\n  authz-list-file\n  authz-simple\n"
            "  secret\n  throttle-group\n  tls-creds-anon\n  tls-creds-psk\n  tls-creds-x509\n";
   }
   if (text == "secret,help" || text == "secret,?") {
@@ -277,6 +294,15 @@ std::optional<std::string> object_help(std::string_view text) {
            "  format=<raw|base64>\n"
            "  iv=<string>\n"
            "  keyid=<string>\n";
+  }
+  if (text == "authz-simple,help" || text == "authz-simple,?") {
+    return "authz-simple options:\n  identity=<string>\n";
+  }
+  if (text == "authz-list,help" || text == "authz-list,?") {
+    return "authz-list options:\n  policy=<QAuthZListPolicy>\n  rules=<QAuthZListRule>\n";
+  }
+  if (text == "authz-list-file,help" || text == "authz-list-file,?") {
+    return "authz-list-file options:\n  filename=<string>\n  refresh=<bool>\n";
   }
   if (text == "throttle-group,help" || text == "throttle-group,?") return ThrottleGroups::help();
   const size_t comma = text.find(',');

@@ -176,6 +176,10 @@ bool start_server(Session& session, const Settings& settings, Served& served,
   options.handshake_seconds = settings.handshake_seconds;
   options.observer = &observer;
   if (!read_tls(session, settings, options.tls)) return false;
+  if (!settings.tls_authorization.empty()) {
+    options.permits = [&objects = session.objects(), &id = settings.tls_authorization](
+                          std::string_view name) { return objects.permits(id, name); };
+  }
   Result<std::unique_ptr<NbdServer>> server = session.wait(NbdServer::listen(std::move(options)));
   if (!server) {
     session.program().error(listen_error_text(server.error(), settings.address));

@@ -10,9 +10,6 @@ Result<std::shared_ptr<const TlsCredentials>> tls_of(Session& session, const Set
   const auto failed = [](std::string_view why) {
     return fail(ErrorCode::kInvalidArgument, fmt::format("Failed to get TLS creds: {}", why));
   };
-  if (!settings.tls_authorization.empty()) {
-    return fail(ErrorCode::kUnsupported, "Objects for authorization are not part of this build");
-  }
   Result<std::shared_ptr<const TlsCredentials>> found =
       session.objects().tls_credentials(settings.tls_credentials);
   if (!found) {

@@ -13,7 +13,7 @@ Task<void> nothing() { co_return; }
 }  // namespace
 
 Connection::Connection(std::unique_ptr<Stream> stream, const Setup& setup)
-    : setup_(setup), negotiation_(std::move(stream), setup.terms, setup.tls) {
+    : setup_(setup), negotiation_(std::move(stream), setup.terms, setup.admission) {
   stop_order_.connection = this;
   stop_order_.run = [](Posted& work) noexcept {
     static_cast<StopOrder&>(work).connection->transmission_->stop();

@@ -26,8 +26,8 @@ class Connection {
  public:
   struct Setup {
     Terms terms;
-    std::shared_ptr<const TlsCredentials> tls;  ///< where terms.tls wants them
-    uint64_t handshake_ns = 0;                  ///< 0: no limit
+    Admission admission;        ///< where terms.tls wants it
+    uint64_t handshake_ns = 0;  ///< 0: no limit
     Place* place = nullptr;
   };
   Connection(std::unique_ptr<Stream> stream, const Setup& setup);

@@ -16,9 +16,11 @@ constexpr size_t kDataStep = 4_KiB;
 
 }  // namespace
 
-Negotiation::Negotiation(std::unique_ptr<Stream> stream, const Terms& terms,
-                         std::shared_ptr<const TlsCredentials> tls)
-    : tls_(std::move(tls)), stream_(std::move(stream)), shown_(stream_.get()), answers_(terms) {}
+Negotiation::Negotiation(std::unique_ptr<Stream> stream, const Terms& terms, Admission admission)
+    : admission_(std::move(admission)),
+      stream_(std::move(stream)),
+      shown_(stream_.get()),
+      answers_(terms) {}
 
 void Negotiation::shut_down() noexcept {
   ending_ = true;
@@ -97,11 +99,18 @@ Task<Result<Negotiation::Next>> Negotiation::serve_option() {
 
 /// What a client sends before the TLS handshake is over is part of it, never an option.
 Task<Result<void>> Negotiation::start_tls() {
-  Result<TlsConnection> secured = co_await tls_accept(std::move(stream_), tls_);
+  Result<TlsConnection> secured = co_await tls_accept(std::move(stream_), admission_.tls);
   shown_ = nullptr;
   if (!secured) co_return fail(secured.error());
   stream_ = std::move(secured->stream);
   shown_ = stream_.get();
+  if (admission_.permits && !admission_.permits(secured->peer_name)) {
+    const std::string& name = secured->peer_name;
+    co_return fail(Error(ErrorCode::kPermission,
+                         name.empty() ? "the client has not proved who it is"
+                                      : fmt::format("\"{}\" is not permitted to connect", name))
+                       .because("nbd-not-permitted", {name}));
+  }
   answers_.tls_started();
   co_return ok();
 }

@@ -1,7 +1,9 @@
 // The handshake of one client: greeting, options, and TLS when it is asked for.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <string_view>
 
 #include "ashlar/stream.h"
 #include "ashlar/task.h"
@@ -10,12 +12,16 @@
 
 namespace ashlar::nbd {
 
+/// How clients that ask for TLS are met.
+struct Admission {
+  std::shared_ptr<const TlsCredentials> tls;
+  std::function<bool(std::string_view name)> permits;  ///< empty: all who get through
+};
+
 /// On the control loop: exports come and go there.
 class Negotiation {
  public:
-  /// `tls`: what clients are met with that ask for TLS.
-  Negotiation(std::unique_ptr<Stream> stream, const Terms& terms,
-              std::shared_ptr<const TlsCredentials> tls);
+  Negotiation(std::unique_ptr<Stream> stream, const Terms& terms, Admission admission);
 
   enum class Outcome : uint8_t { kTransmission, kEnded };
   /// Errors: what the client did wrong, and what the connection says.
@@ -37,7 +43,7 @@ class Negotiation {
   Task<Result<void>> send(Bytes bytes);
   Task<Result<void>> start_tls();
 
-  const std::shared_ptr<const TlsCredentials> tls_;
+  const Admission admission_;
   std::unique_ptr<Stream> stream_;
   Stream* shown_;  // what shut_down() ends: during a TLS handshake the stream below it
   OptionAnswers answers_;

@@ -116,7 +116,7 @@ Task<void> NbdServer::serve_one(std::unique_ptr<Stream> stream) {
   setup.terms.connections = options_.max_connections == 1 ? nbd::Terms::Connections::kOne
                                                           : nbd::Terms::Connections::kSeveral;
   setup.terms.tls = options_.tls ? nbd::Terms::Tls::kRequired : nbd::Terms::Tls::kNone;
-  setup.tls = options_.tls;
+  setup.admission = {options_.tls, options_.permits};
   setup.handshake_ns = options_.handshake_seconds * kNsPerSecond;
   setup.place = &least_used_place();
   ++setup.place->clients;

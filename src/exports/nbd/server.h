@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "ashlar/error.h"
@@ -40,6 +42,9 @@ struct NbdServerOptions {
   unsigned handshake_seconds = 10;       ///< for each client; 0: no limit
   /// Clients must use TLS with these; null: they cannot. Of the server's endpoint.
   std::shared_ptr<const TlsCredentials> tls;
+  /// Asked on the control loop who may come in, by the name that the TLS handshake has proved,
+  /// which may be none. Where this is empty, whoever gets through the handshake may.
+  std::function<bool(std::string_view name)> permits;
   NbdServerObserver* observer = nullptr;  ///< outlives the server
 };
 

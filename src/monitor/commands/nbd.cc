@@ -53,7 +53,7 @@ Task<Result<Json>> remove(Monitor& monitor, JsonInput arguments) {
 
 constexpr Command kCommands[] = {
     {"nbd-server-start",
-     "addr:SocketAddressLegacy, *tls-creds:str, *max-connections:count, "
+     "addr:SocketAddressLegacy, *tls-creds:str, *tls-authz:str, *max-connections:count, "
      "*handshake-max-seconds:count, *iothread:OneOrMore",
      "", start, "starts the NBD server"},
     {"nbd-server-stop", "", "", stop, "ends the NBD server and its exports"},
