@@ -16,21 +16,6 @@ unsigned chain_length(const Node* node) {
   return length;
 }
 
-Result<void> check_new_backing(const GraphNode& overlay, const Node* backing) {
-  if (!overlay.spec().supports_backing) {
-    return fail(Error(ErrorCode::kUnsupported,
-                      fmt::format("format {} has no backing images", overlay.spec().name))
-                    .because("backing-unsupported", {std::string(overlay.spec().name)}));
-  }
-  const unsigned limit = overlay.graph().limits().chain_depth;
-  if (chain_length(backing) < limit) return ok();
-  return fail(Error(ErrorCode::kTooLarge,
-                    fmt::format("the backing chain would have more than {} layers, which is the "
-                                "limit",
-                                limit))
-                  .because("chain-depth", {std::to_string(limit)}));
-}
-
 Result<void> move_parents(Transaction& change, GraphNode& old, GraphNode& replacement) {
   const std::vector<Edge*> parents(old.parents().begin(), old.parents().end());
   for (Edge* edge : parents) {
@@ -53,6 +38,21 @@ Result<void> change_backing(Transaction& change, GraphNode& overlay, GraphNode* 
 }
 
 }  // namespace
+
+Result<void> check_new_backing(const GraphNode& overlay, const Node* backing) {
+  if (!overlay.spec().supports_backing) {
+    return fail(Error(ErrorCode::kUnsupported,
+                      fmt::format("format {} has no backing images", overlay.spec().name))
+                    .because("backing-unsupported", {std::string(overlay.spec().name)}));
+  }
+  const unsigned limit = overlay.graph().limits().chain_depth;
+  if (chain_length(backing) < limit) return ok();
+  return fail(Error(ErrorCode::kTooLarge,
+                    fmt::format("the backing chain would have more than {} layers, which is the "
+                                "limit",
+                                limit))
+                  .because("chain-depth", {std::to_string(limit)}));
+}
 
 Task<Result<void>> remove_node(GraphState& graph, std::string name) {
   Mutex::Guard changing = co_await graph.changes().lock();

@@ -8,6 +8,10 @@
 
 namespace ashlar {
 
+/// Whether `overlay` may come to stand on `backing`. Errors: kUnsupported "backing-unsupported",
+/// kTooLarge "chain-depth".
+Result<void> check_new_backing(const GraphNode& overlay, const Node* backing);
+
 Task<Result<void>> remove_node(GraphState& graph, std::string name);
 Task<Result<void>> replace_node(GraphState& graph, NodeRef old, NodeRef replacement);
 Task<Result<void>> set_backing(GraphState& graph, NodeRef overlay, NodeRef backing);

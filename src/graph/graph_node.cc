@@ -72,6 +72,10 @@ void GraphNode::refresh_info() noexcept {
   if (kept != info_) info_ = kept;
 }
 
+void GraphNode::note_watched_write(ByteRange range) noexcept {
+  if (const auto exceeded = watch_.note(range)) graph_.report_threshold(name_, *exceeded);
+}
+
 void GraphNode::forget_resolved_above() noexcept {
   std::lock_guard lock(graph_.structure());
   bool below_backing = false;

@@ -16,6 +16,7 @@
 #include "async/sync.h"
 #include "graph/extent_index.h"
 #include "graph/generic_options.h"
+#include "graph/write_watch.h"
 
 namespace ashlar {
 
@@ -73,6 +74,11 @@ class GraphNode final : public Node, public NodeHost {
   void invalidate_resolved() noexcept {
     if (in_chain_.load()) forget_resolved_above();
   }
+  /// What is about to be written, zeroed or discarded: each such request says so before it starts.
+  void note_write(ByteRange range) noexcept {
+    if (watch_.active()) note_watched_write(range);
+  }
+  WriteWatch& watch() noexcept { return watch_; }
   /// Reads driver().info() again, after a resize or reopen.
   void refresh_info() noexcept;
   /// Writes since the last flush: a flush with none has nothing to do.
@@ -104,6 +110,7 @@ class GraphNode final : public Node, public NodeHost {
   friend class GraphState;
   friend class Transaction;
   void forget_resolved_above() noexcept;
+  void note_watched_write(ByteRange range) noexcept;
 
   GraphState& graph_;
   std::string name_;
@@ -121,6 +128,7 @@ class GraphNode final : public Node, public NodeHost {
   std::atomic<bool> in_chain_{false};  // may be below a backing edge: see forget_resolved_above()
   RangeLock write_ranges_;
   ExtentIndex resolved_;
+  WriteWatch watch_;
   std::atomic<uint64_t> write_generation_{0};
   std::atomic<uint64_t> flushed_generation_{0};
   Permissions told_used_;  // what the driver was told last

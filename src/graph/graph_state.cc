@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "graph/node_bitmaps.h"
 #include "graph/transaction.h"
 
 namespace ashlar {
@@ -142,7 +143,9 @@ Task<Result<void>> GraphState::close_node(GraphNode& node) {
   begin_close(node);
   Result<void> closed = ok();
   if (node.driver_) {  // an open that went wrong has none
+    Result<void> saved = co_await save_bitmaps(node);
     closed = co_await node.driver_->close();
+    if (closed) closed = saved;
     if (!closed) closed = fail(closed.error().within("close node", node.name_));
   }
   while (!node.children_.empty()) {
@@ -290,6 +293,33 @@ struct GraphState::CorruptionReport : Posted {
 void GraphState::report_corruption(const std::string& node, const Error& error) {
   reports_.fetch_add(1);
   auto report = std::make_unique<CorruptionReport>(*this, node, error);
+  runtime_.control_loop().post(*report.release());
+}
+
+struct GraphState::ThresholdReport : Posted {
+  ThresholdReport(GraphState& graph, std::string node, WriteWatch::Exceeded exceeded)
+      : graph_(graph), node_(std::move(node)), exceeded_(exceeded) {
+    run = [](Posted& work) noexcept {
+      const std::unique_ptr<ThresholdReport> report(&static_cast<ThresholdReport&>(work));
+      report->deliver();
+    };
+  }
+
+ private:
+  void deliver() {
+    GraphNode* node = graph_.find_node(node_);
+    if (node != nullptr && node->watch().listener()) node->watch().listener()(node_, exceeded_);
+    graph_.reports_.fetch_sub(1);
+  }
+
+  GraphState& graph_;
+  std::string node_;
+  WriteWatch::Exceeded exceeded_;
+};
+
+void GraphState::report_threshold(const std::string& node, WriteWatch::Exceeded exceeded) {
+  reports_.fetch_add(1);
+  auto report = std::make_unique<ThresholdReport>(*this, node, exceeded);
   runtime_.control_loop().post(*report.release());
 }
 

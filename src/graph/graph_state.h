@@ -87,6 +87,8 @@ class GraphState {
 
   /// Tells every backend above the node called `node`. Any loop.
   void report_corruption(const std::string& node, const Error& error);
+  /// Tells the listener of the node called `node`. Any loop.
+  void report_threshold(const std::string& node, WriteWatch::Exceeded exceeded);
 
  private:
   struct Starter : Posted {
@@ -94,6 +96,7 @@ class GraphState {
     bool queued = false;
   };
   struct CorruptionReport;
+  struct ThresholdReport;
   void start_pending();
   Task<void> close_retired(GraphNode& node);
   void drop(GraphNode& node) noexcept;
@@ -119,7 +122,7 @@ class GraphState {
   Starter starter_;
   Scope scope_;
   std::optional<Error> close_error_;
-  std::atomic<size_t> reports_{0};  // corruption reports that are posted
+  std::atomic<size_t> reports_{0};  // what other loops have posted to be told
 };
 
 /// The way from the public handle to the state, for what implements the graph.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "graph/filename.h"
+#include "graph/node_bitmaps.h"
 #include "graph/open_context.h"
 #include "graph/transaction.h"
 
@@ -316,6 +317,7 @@ Task<Result<void>> OpenSession::open_node(TreeRequest& request, Layer& layer,
             .because(spec.kind == NodeKind::kStorage ? "storage-option-unknown" : "option-unknown",
                      {std::string(spec.name), key}));
   }
+  if (Result<void> loaded = co_await load_written_bitmaps(node); !loaded) co_return loaded;
   layer.node = std::move(*added);
   co_return ok();
 }

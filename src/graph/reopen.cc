@@ -6,6 +6,7 @@
 
 #include "graph/change.h"
 #include "graph/held_requests.h"
+#include "graph/node_bitmaps.h"
 #include "graph/transaction.h"
 
 namespace ashlar {
@@ -27,6 +28,7 @@ struct PlannedNode {
   OpenFlags flags;
   std::vector<ChildChange> children;
   std::unique_ptr<PreparedReopen> prepared;
+  bool becomes_writable = false;
 
   GraphNode& node() const { return static_cast<GraphNode&>(*ref); }
 };
@@ -39,6 +41,8 @@ class ReopenPlan {
   /// Computes flags from owners to what they own, which joins the plan where it changes.
   Result<void> spread();
   std::vector<GraphNode*> nodes() const;
+  /// Those whose drivers prepare to write what they only read so far. Before commit().
+  std::vector<GraphNode*> to_be_written() const;
   Task<Result<void>> prepare();
   Result<void> apply(Transaction& transaction);
   void commit() noexcept;
@@ -158,6 +162,14 @@ std::vector<GraphNode*> ReopenPlan::nodes() const {
   return all;
 }
 
+std::vector<GraphNode*> ReopenPlan::to_be_written() const {
+  std::vector<GraphNode*> found;
+  for (const auto& entry : plan_) {
+    if (entry->becomes_writable) found.push_back(&entry->node());
+  }
+  return found;
+}
+
 Task<Result<void>> ReopenPlan::prepare() {
   for (const auto& entry : plan_) {
     GraphNode& node = entry->node();
@@ -165,10 +177,15 @@ Task<Result<void>> ReopenPlan::prepare() {
     OpenFlags flags = entry->flags;
     flags.detect_zeroes = node.flags().detect_zeroes;
     if (entry->options.empty() && flags == node.flags()) continue;
+    if (flags.read_only) {
+      Result<void> saved = co_await save_bitmaps(node);
+      if (!saved) co_return saved;
+    }
     Result<std::unique_ptr<PreparedReopen>> prepared =
         co_await node.driver().prepare_reopen(entry->options, entry->flags);
     if (!prepared) co_return fail(prepared.error().within("reopen node", node.name()));
     entry->prepared = std::move(*prepared);
+    entry->becomes_writable = node.flags().read_only && !flags.read_only;
     if (entry->options.empty()) continue;
     const std::string& key = entry->options.entries().front().first;
     co_return fail(Error(ErrorCode::kInvalidArgument,
@@ -226,8 +243,13 @@ Task<Result<void>> reopen_nodes(GraphState& graph, std::vector<OptionDict> chang
   if (!prepared) co_return prepared;
   Transaction transaction(graph);
   if (Result<void> applied = plan.apply(transaction); !applied) co_return applied;
+  const std::vector<GraphNode*> written = plan.to_be_written();
   plan.commit();
   transaction.commit();
+  for (GraphNode* node : written) {
+    // What cannot be loaded is marked before the first write.
+    (void)co_await load_written_bitmaps(*node);
+  }
   for (GraphNode* node : plan.nodes()) {
     for (RootUser* user : users_above(*node)) user->root_changed();
   }

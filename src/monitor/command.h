@@ -48,5 +48,9 @@ std::span<const Command> nbd_commands();
 std::span<const Command> object_commands();
 std::span<const Command> throttle_commands();
 std::span<const Command> job_commands();
+std::span<const Command> transaction_commands();
+
+/// The types of actions and of their commands' arguments.
+void define_transaction_types(Types& types);
 
 }  // namespace ashlar::monitor

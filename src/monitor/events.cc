@@ -18,6 +18,7 @@ constexpr EventSpec kEvents[] = {
      "device"},
     {"JOB_STATUS_CHANGE", "id:str, status:JobStatus"},
     {"BLOCK_EXPORT_DELETED", "id:str"},
+    {"BLOCK_WRITE_THRESHOLD", "node-name:str, amount-exceeded:int, write-threshold:int"},
     {"DEVICE_TRAY_MOVED", "device:str, id:str, tray-open:bool"},
     {"BACKEND_DELETED", "id:str"},
     {"STOP", ""},

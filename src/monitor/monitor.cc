@@ -25,6 +25,7 @@ void define_types(Types& types, const Graph& graph, std::span<const ExportSpec* 
   define_export_types(types, exports);
   define_object_types(types);
   define_nbd_types(types);
+  define_transaction_types(types);
   define_result_types(types);
 }
 
@@ -43,9 +44,10 @@ Monitor::Monitor(Setup setup)
       jobs_(events_, setup_.wording.error),
       exports_(setup_.graph, setup_.exports, *this) {
   define_types(types_, setup_.graph, setup_.exports);
-  const std::array tables{protocol_commands(), query_commands(),    node_commands(),
-                          backend_commands(),  export_commands(),   object_commands(),
-                          nbd_commands(),      throttle_commands(), job_commands()};
+  const std::array tables{protocol_commands(),   query_commands(),    node_commands(),
+                          backend_commands(),    export_commands(),   object_commands(),
+                          nbd_commands(),        throttle_commands(), job_commands(),
+                          transaction_commands()};
   for (const std::span<const Command> table : tables) {
     for (const Command& command : table) commands_.push_back(&command);
   }

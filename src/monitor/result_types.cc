@@ -34,8 +34,12 @@ constexpr ObjectRow kObjects[] = {
      "*backing-image:ImageInfo, *format-specific:ImageInfoSpecific, *children:[ImageChild], "
      "*limits:ImageLimits"},
     {"BlockdevCacheInfo", "writeback:bool, direct:bool, no-flush:bool"},
+    {"BlockDirtyInfo",
+     "name:str, count:int, granularity:int, recording:bool, busy:bool, persistent:bool, "
+     "*inconsistent:bool"},
     {"BlockDeviceInfo",
-     "file:str, *node-name:str, ro:bool, drv:str, *backing_file:str, backing_file_depth:int, "
+     "*dirty-bitmaps:[BlockDirtyInfo], file:str, *node-name:str, ro:bool, drv:str, "
+     "*backing_file:str, backing_file_depth:int, "
      "encrypted:bool, detect_zeroes:(off on unmap), bps:int, bps_rd:int, bps_wr:int, iops:int, "
      "iops_rd:int, iops_wr:int, image:ImageInfo, *bps_max:int, *bps_rd_max:int, *bps_wr_max:int, "
      "*iops_max:int, *iops_rd_max:int, *iops_wr_max:int, *bps_max_length:int, "

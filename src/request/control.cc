@@ -192,6 +192,7 @@ Task<Result<void>> resize(GraphNode& node, uint64_t size, ResizeFlags flags) {
   const uint64_t old_size = node.size();
   Result<void> done = co_await node.driver().resize(size, flags);
   node.refresh_info();
+  node.watch().resized(node.size());
   if (done) done = co_await hide_below(node, old_size, flags);
   node.write_generation().fetch_add(1, std::memory_order_release);
   node.invalidate_resolved();

@@ -200,6 +200,7 @@ bool all_zero(ConstBuffers from) noexcept {
 std::optional<Result<void>> write_now(GraphNode& node, ByteRange range,
                                       ConstBuffers from) noexcept {
   if (node.flags().detect_zeroes != OpenFlags::DetectZeroes::kOff) return std::nullopt;
+  node.note_write(range);
   if (node.format() == nullptr) {
     const NodeInfo& info = node.info_ref();
     if (info.request_alignment > 1 || range.end() > node.size()) return std::nullopt;
@@ -221,6 +222,7 @@ std::optional<Result<void>> write_now(GraphNode& node, ByteRange range,
 Task<Result<void>> write(GraphNode& node, ByteRange range, ConstBuffers from, WriteFlags flags) {
   if (range.empty()) co_return ok();
   if (Result<void> allowed = check_write_end(node, range); !allowed) co_return allowed;
+  node.note_write(range);
   if (node.flags().detect_zeroes != OpenFlags::DetectZeroes::kOff && !flags.compressed &&
       all_zero(from)) {
     ZeroFlags zero;

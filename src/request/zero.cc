@@ -187,6 +187,7 @@ Task<Result<void>> discard_mapped(GraphNode& node, ByteRange range) {
 
 Task<Result<void>> write_zeroes(GraphNode& node, ByteRange range, ZeroFlags flags) {
   if (range.empty()) co_return ok();
+  node.note_write(range);
   if (node.flags().discard == OpenFlags::Discard::kIgnore) flags.may_unmap = false;
   Result<void> done;
   if (node.format() == nullptr) {
@@ -209,6 +210,7 @@ Task<Result<void>> discard(GraphNode& node, ByteRange range) {
   if (node.flags().discard == OpenFlags::Discard::kIgnore || range.empty()) co_return ok();
   const NodeInfo& info = node.info_ref();
   if (info.discards == NodeInfo::Discards::kIgnored) co_return ok();
+  node.note_write(range);
   Result<void> done = ok();
   if (node.format() != nullptr && info.cluster_size == 0) {
     done = co_await discard_mapped(node, range);

@@ -1,7 +1,8 @@
 // Power cuts while bitmaps are added or fitted to another disk size: they are whole before and
-// after, and always fit the disk.
+// after, and always fit the disk. And while the disk is written: they say nothing then, or all.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -138,6 +139,90 @@ TEST(Qcow2BitmapAdd, SurvivesPowerCuts) {
   const Result<void> added = sync_wait(image.runtime(), add(image, {"kept", "tracks"}));
   ASSERT_TRUE(added) << added.error().message();
   EXPECT_GT(check_cuts(image), 20u);
+}
+
+constexpr uint64_t kWritten = 3_MiB + 512 * 9;  // the first byte of a write that was not noted yet
+
+constexpr std::array<uint64_t, 3> kWrites{kWritten, kWritten + 100'000, 4_MiB};
+constexpr uint64_t kWriteLength = 3000;
+
+/// Writes here and there, flushes, writes again, and closes.
+Task<Result<void>> write(SimulatedImage& image) {
+  Result<void> done = co_await image.open();
+  const Bits data(kWriteLength, std::byte{0x11});
+  const ConstBuffers from(data.data(), data.size());
+  for (const uint64_t offset : kWrites) {
+    const ByteRange range(offset, data.size());
+    if (done) done = co_await image.backend().write(range, from, {});
+    if (done && offset != kWritten) done = co_await image.backend().flush();
+  }
+  const Result<void> closed = co_await image.close();
+  co_return done ? closed : done;
+}
+
+/// Whether a byte of the disk is other than zero and not marked in `bits`.
+Task<bool> misses_something(Backend& backend, const Bits& bits) {
+  Bits data(kGranularity);
+  const MutableBuffers into(data.data(), data.size());
+  for (const uint64_t offset : kWrites) {
+    const uint64_t end = (offset + kWriteLength - 1) / kGranularity + 1;
+    for (uint64_t part = offset / kGranularity; part < end; ++part) {
+      if ((std::to_integer<unsigned>(bits[part / 8]) >> (part % 8) & 1) != 0) continue;
+      const ByteRange range(part * kGranularity, kGranularity);
+      const Result<void> read = co_await backend.read(range, into);
+      if (!read || data != Bits(kGranularity)) co_return true;
+    }
+  }
+  co_return false;
+}
+
+/// What is wrong with the bitmaps; empty: nothing. `sure`: those that say something.
+Task<std::string> judge(SimulatedImage& image, std::vector<std::string>& sure) {
+  const Result<void> opened = co_await image.open();
+  if (!opened) co_return opened.error().message();
+  std::string wrong;
+  const auto bitmaps = co_await store_of(image).list_bitmaps();
+  if (!bitmaps || bitmaps->size() != 2) wrong = "bitmaps are lost";
+  for (size_t i = 0; bitmaps && i < bitmaps->size(); ++i) {
+    const PersistentBitmap& bitmap = (*bitmaps)[i];
+    if (bitmap.state == State::kInconsistent) continue;
+    sure.push_back(bitmap.name);
+    const auto bits = co_await store_of(image).read_bitmap(bitmap.name);
+    if (!bits) co_return bits.error().message();
+    if (bitmap.name == "kept" && *bits != bits_for(kSize)) wrong = "kept has other bits";
+    if (bitmap.name != "tracks") continue;
+    const bool missed = co_await misses_something(image.backend(), *bits);
+    if (missed) wrong = "tracks misses a write";
+  }
+  const Result<void> closed = co_await image.close();
+  if (!closed) wrong += closed.error().message();
+  co_return wrong;
+}
+
+TEST(Qcow2BitmapTracking, APowerCutLeavesItSureOnlyOfWhatIsTrue) {
+  SimulatedImage image({.seed = 1, .longest_ns = 0}, files_of(image_with_bitmaps()));
+  const Result<void> written = sync_wait(image.runtime(), write(image));
+  ASSERT_TRUE(written) << written.error().message();
+  unsigned unsure = 0;
+  const auto visit = [&unsure](const auto& cut, const SparseBytes& left) {
+    if (testing::Test::HasFailure()) return;
+    SimulatedImage after({.seed = 1, .longest_ns = 0}, files_of(left));
+    std::vector<std::string> sure;
+    EXPECT_EQ(sync_wait(after.runtime(), judge(after, sure)), "") << cut.describe();
+    unsure += sure.size() == 1 ? 1 : 0;
+  };
+  image.disk().for_each_power_cut(2, 1, visit);
+  EXPECT_GT(unsure, 5u);
+  SimulatedImage after({.seed = 1}, files_of(image.disk().content()));
+  std::vector<std::string> sure;
+  EXPECT_EQ(sync_wait(after.runtime(), judge(after, sure)), "");
+  EXPECT_EQ(sure, (std::vector<std::string>{"kept", "tracks"}));
+  ASSERT_TRUE(sync_wait(after.runtime(), after.open()));
+  const auto bits = sync_wait(after.runtime(), store_of(after).read_bitmap("tracks"));
+  EXPECT_TRUE(bits && (std::to_integer<unsigned>((*bits)[kWritten / kGranularity / 8]) >>
+                           (kWritten / kGranularity % 8) &
+                       1));
+  EXPECT_TRUE(sync_wait(after.runtime(), after.close()));
 }
 
 }  // namespace

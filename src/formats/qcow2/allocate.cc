@@ -29,7 +29,7 @@ Task<Result<void>> Image::begin_writing() {
   if (started_writing_.load(std::memory_order_acquire)) co_return ok();
   Mutex::Guard guard = co_await metadata_.lock();
   if (started_writing_.load(std::memory_order_relaxed)) co_return ok();
-  Result<void> marked = co_await mark_bitmaps_in_use();
+  Result<void> marked = co_await mark_bitmaps_in_use(Marked::kEnabled);
   if (marked) started_writing_.store(true, std::memory_order_release);
   co_return marked;
 }

@@ -8,7 +8,6 @@
 
 #include "base/checked.h"
 #include "formats/qcow2/bitmap_data.h"
-#include "formats/qcow2/describe.h"
 #include "formats/qcow2/image.h"
 
 namespace ashlar::qcow2 {
@@ -95,13 +94,15 @@ Task<Result<void>> Image::write_directory(std::span<const BitmapEntry> bitmaps, 
                                           NewBitmaps& change) {
   Header later = header_;
   later.size = size;
-  const auto bytes = encode_bitmap_directory(later, bitmaps);
-  if (!bytes) co_return fail(bytes.error());
-  const Result<uint64_t> offset = co_await write_table(*bytes, change);
-  if (!offset) co_return fail(offset.error());
-  change.extension.bitmap_count = static_cast<uint32_t>(bitmaps.size());
-  change.extension.directory_size = bytes->size();
-  change.extension.directory_offset = *offset;
+  if (!bitmaps.empty()) {
+    const auto bytes = encode_bitmap_directory(later, bitmaps);
+    if (!bytes) co_return fail(bytes.error());
+    const Result<uint64_t> offset = co_await write_table(*bytes, change);
+    if (!offset) co_return fail(offset.error());
+    change.extension.bitmap_count = static_cast<uint32_t>(bitmaps.size());
+    change.extension.directory_size = bytes->size();
+    change.extension.directory_offset = *offset;
+  }
   if (const BitmapsExtension* old = header_.valid_bitmaps()) {
     change.replaced.push_back(
         {cluster_of(old->directory_offset), divide_up(old->directory_size, cluster_size())});
@@ -188,15 +189,7 @@ Task<Result<void>> Image::add_bitmap(PersistentBitmap bitmap, std::vector<std::b
   } else {
     done = fail(entry.error());
   }
-  if (done) done = co_await switch_to_new_bitmaps(header_.size);
-  if (!done) {
-    co_await drop_new_bitmaps();
-    co_return done;
-  }
-  auto described = co_await read_description(header_, file_, Purpose::kWrite);
-  if (!described) co_return fail(described.error());
-  description_ = std::move(*described);
-  co_return ok();
+  co_return co_await finish_new_bitmaps(std::move(done));
 }
 
 /// Lets the header say both: where the bitmaps are, and how large the disk is that they are for.
@@ -204,8 +197,11 @@ Task<Result<void>> Image::switch_to_new_bitmaps(uint64_t size) {
   Mutex::Guard guard = co_await metadata_.lock();
   const Header before = header_;
   header_.size = size;
-  header_.bitmaps = new_bitmaps_->extension;
-  header_.autoclear_features |= autoclear::kBitmaps;
+  const bool none = new_bitmaps_->extension.bitmap_count == 0;
+  header_.bitmaps.reset();
+  if (!none) header_.bitmaps = new_bitmaps_->extension;
+  header_.autoclear_features &= ~autoclear::kBitmaps;
+  if (!none) header_.autoclear_features |= autoclear::kBitmaps;
   const Result<void> done = co_await write_header();
   if (!done) {
     header_ = before;
@@ -214,8 +210,10 @@ Task<Result<void>> Image::switch_to_new_bitmaps(uint64_t size) {
   if (const BitmapsExtension* old = before.valid_bitmaps()) {
     ranges_.remove({old->directory_offset, old->directory_size});
   }
-  ranges_.add({header_.bitmaps->directory_offset, header_.bitmaps->directory_size},
-              "bitmap directory");
+  if (!none) {
+    ranges_.add({header_.bitmaps->directory_offset, header_.bitmaps->directory_size},
+                "bitmap directory");
+  }
   for (const ClusterRun run : new_bitmaps_->replaced) free_later(run, false);
   new_bitmaps_.reset();
   // Those that track writes count as right again: the next change has to announce itself.

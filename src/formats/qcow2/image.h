@@ -21,6 +21,7 @@
 #include "formats/qcow2/metadata_ranges.h"
 #include "formats/qcow2/open_options.h"
 #include "formats/qcow2/refcounts.h"
+#include "graph/bitmap_keeper.h"
 
 namespace ashlar::qcow2 {
 
@@ -28,7 +29,7 @@ namespace ashlar::qcow2 {
 ///
 /// Locks, outermost first: writeback_ (one write-back at a time), metadata_ (all changes of tables
 /// and refcounts in memory). Lookups take neither. Neither is held while guest data moves.
-class Image final : public FormatDriver, private BitmapStore, private VmStateArea {
+class Image final : public FormatDriver, private BitmapKeeper, private VmStateArea {
  public:
   struct Parts {
     Header header;
@@ -62,6 +63,12 @@ class Image final : public FormatDriver, private BitmapStore, private VmStateAre
   Task<Result<std::vector<PersistentBitmap>>> list_bitmaps() override;
   Task<Result<std::vector<std::byte>>> read_bitmap(std::string name) override;
   Task<Result<void>> add_bitmap(PersistentBitmap bitmap, std::vector<std::byte> bits) override;
+
+  // kept_bitmaps.cc
+  bool bitmaps_are_marked() const noexcept override { return !bitmaps_marked_.empty(); }
+  Task<Result<void>> mark_bitmaps() override;
+  Task<Result<void>> save_bitmaps(std::vector<Kept> kept,
+                                  std::vector<std::string> removed) override;
 
   // mapping.cc
   std::optional<Mapping> lookup(ByteRange guest) const noexcept override;
@@ -115,7 +122,6 @@ class Image final : public FormatDriver, private BitmapStore, private VmStateAre
   Task<Result<void>> load();
   void make_caches();
   Task<Result<void>> prepare_for_writing();
-  Task<Result<void>> mark_bitmaps_in_use();
   /// Writes the header, durably.
   Task<Result<void>> write_header();
   /// Sets the corrupt bit, now and for good; gives the error back.
@@ -152,6 +158,14 @@ class Image final : public FormatDriver, private BitmapStore, private VmStateAre
   Task<void> drop_new_bitmaps();
   Task<Result<void>> switch_to_new_bitmaps(uint64_t size);
   Result<void> check_new_bitmap(const PersistentBitmap& bitmap, uint64_t bytes) const;
+
+  // kept_bitmaps.cc
+  enum class Marked : uint8_t { kEnabled, kAll };
+  Task<Result<void>> mark_bitmaps_in_use(Marked which);
+  Task<Result<void>> note_clusters_of(const BitmapEntry& old, NewBitmaps& change);
+  Task<Result<void>> fill_saved_bitmaps(std::vector<BitmapEntry> entries, std::vector<Kept> kept,
+                                        NewBitmaps& change);
+  Task<Result<void>> finish_new_bitmaps(Result<void> filled);
 
   // allocate.cc. All under metadata_.
   Result<void> check_writable() const;

@@ -229,27 +229,4 @@ Task<Result<CheckReport>> Image::check(const CheckOptions& options) {
   co_return report;
 }
 
-/// Bitmaps that track writes are not kept up to date here: say so in the image before the first
-/// write, so that nobody mistakes them for complete. Under metadata_.
-Task<Result<void>> Image::mark_bitmaps_in_use() {
-  if (header_.valid_bitmaps() == nullptr) co_return ok();
-  Result<std::vector<BitmapEntry>> bitmaps = co_await read_bitmap_directory(file_, header_);
-  if (!bitmaps) co_return fail(bitmaps.error());
-  bool changed = false;
-  for (BitmapEntry& bitmap : *bitmaps) {
-    if (!bitmap.is_auto() || bitmap.in_use()) continue;
-    bitmap.flags |= bitmap_flag::kInUse;
-    bitmaps_marked_.push_back(bitmap.name);
-    changed = true;
-  }
-  if (!changed) co_return ok();
-  Result<std::vector<std::byte>> bytes = encode_bitmap_directory(header_, *bitmaps);
-  if (!bytes) co_return fail(bytes.error());
-  const ConstBuffers from(bytes->data(), bytes->size());
-  Result<void> written =
-      co_await file_.write({header_.bitmaps->directory_offset, bytes->size()}, from, {});
-  if (!written) co_return written;
-  co_return co_await file_.flush();
-}
-
 }  // namespace ashlar::qcow2

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "graph/create_in_node.h"
+#include "graph/graph_node.h"
 #include "monitor/driver_types.h"
 #include "monitor/errors.h"
 #include "monitor/monitor.h"
@@ -173,6 +174,44 @@ Task<Result<Json>> blockdev_create(Monitor& monitor, JsonInput arguments) {
   co_return nothing();
 }
 
+Task<Result<Json>> set_write_threshold(Monitor& monitor, JsonInput arguments) {
+  const std::string name = text_of(arguments, "node-name");
+  auto* node = static_cast<GraphNode*>(monitor.graph().find_node(name));
+  if (node == nullptr) {
+    co_return refuse(fmt::format("Device '{}' not found", name), ErrorCode::kNotFound);
+  }
+  const auto tell = [&monitor](const std::string& which, WriteWatch::Exceeded exceeded) {
+    Json data = {{"node-name", which},
+                 {"amount-exceeded", exceeded.amount},
+                 {"write-threshold", exceeded.threshold}};
+    monitor.events().emit("BLOCK_WRITE_THRESHOLD", std::move(data));
+  };
+  node->watch().set_threshold(arguments["write-threshold"].get<uint64_t>(), tell);
+  co_return nothing();
+}
+
+/// No driver of this build has children that come and go.
+Task<Result<Json>> change_child(Monitor& monitor, JsonInput arguments) {
+  const std::string parent = text_of(arguments, "parent");
+  const Graph& graph = monitor.graph();
+  if (graph.find_node(parent) == nullptr && !graph.find_backend(parent)) {
+    co_return refuse(fmt::format("Cannot find device='{0}' nor node-name='{0}'", parent),
+                     ErrorCode::kNotFound);
+  }
+  const bool adds = arguments.contains("node");
+  if (adds == arguments.contains("child")) {
+    co_return refuse(adds ? "The parameters child and node are in conflict"
+                          : "Either child or node must be specified");
+  }
+  const std::string node = text_of(arguments, "node");
+  if (adds && graph.find_node(node) == nullptr) {
+    co_return refuse(fmt::format("Node '{}' not found", node), ErrorCode::kNotFound);
+  }
+  co_return refuse(
+      fmt::format("The node {} does not support {} a child", parent, adds ? "adding" : "removing"),
+      ErrorCode::kUnsupported);
+}
+
 constexpr Command kCommands[] = {
     {"blockdev-add", "@BlockdevOptions", "", blockdev_add, "opens a node"},
     {"blockdev-reopen", "options:[BlockdevOptions]", "", blockdev_reopen,
@@ -182,6 +221,10 @@ constexpr Command kCommands[] = {
      "creates a file, or an image in a node"},
     {"block_resize", "*device:str, *node-name:str, size:int", "", block_resize,
      "changes the size of a medium"},
+    {"block-set-write-threshold", "node-name:str, write-threshold:count", "", set_write_threshold,
+     "tells once when a node is written beyond a place"},
+    {"x-blockdev-change", "parent:str, *child:str, *node:str", "", change_child,
+     "adds or removes a child", Command::Oob::kNo, "unstable"},
 };
 
 }  // namespace

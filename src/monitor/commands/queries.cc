@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "graph/node_bitmaps.h"
+#include "monitor/bitmap_actions.h"
 #include "monitor/errors.h"
 #include "monitor/graph_view.h"
 #include "monitor/monitor.h"
@@ -39,7 +41,7 @@ Json image_info(const Monitor& monitor, const Node& node, Chain chain) {
   return info;
 }
 
-Json device_info(const Monitor& monitor, const Node& node, Chain chain) {
+Json device_info(const Monitor& monitor, Node& node, Chain chain) {
   const OpenFlags& flags = node.flags();
   Json info = {{"iops_rd", 0},
                {"detect_zeroes", detect_zeroes_word(flags.detect_zeroes)},
@@ -51,7 +53,10 @@ Json device_info(const Monitor& monitor, const Node& node, Chain chain) {
                {"drv", node.spec().name},
                {"iops", 0},
                {"bps_wr", 0},
-               {"write_threshold", 0}};
+               {"write_threshold", static_cast<GraphNode&>(node).watch().threshold()}};
+  if (Json bitmaps = bitmaps_info(static_cast<GraphNode&>(node)); !bitmaps.empty()) {
+    info["dirty-bitmaps"] = std::move(bitmaps);
+  }
   if (const Node* backing = node.backing()) {
     info["backing_file"] = monitor.wording().file_name(*backing);
   }
@@ -68,7 +73,22 @@ Chain chain_of(const JsonInput& arguments) {
   return arguments.value("flat", false) ? Chain::kTopOnly : Chain::kWhole;
 }
 
+/// Bitmaps of images that are only read are looked for when somebody asks.
+Task<Result<void>> load_read_only_bitmaps(const Graph& graph) {
+  std::vector<NodeRef> nodes;
+  for (Node* node : graph.nodes()) {
+    if (node->flags().read_only) nodes.emplace_back(node);
+  }
+  for (const NodeRef& node : nodes) {
+    Result<void> loaded = co_await load_bitmaps(static_cast<GraphNode&>(*node));
+    if (!loaded) co_return loaded;
+  }
+  co_return ok();
+}
+
 Task<Result<Json>> query_nodes(Monitor& monitor, JsonInput arguments) {
+  const Result<void> loaded = co_await load_read_only_bitmaps(monitor.graph());
+  if (!loaded) co_return fail(loaded.error());
   Json list = Json::array();
   const std::vector<Node*> nodes = monitor.graph().nodes();
   for (size_t at = nodes.size(); at-- > 0;) {
@@ -121,8 +141,7 @@ Json block_info(Monitor& monitor, const std::string& id, Chain chain) {
   Json info = {{"device", id},
                {"locked", device != nullptr && device->tray_locked()},
                {"removable", record.removable}};
-  if (const Node* root = record.backend->root())
-    info["inserted"] = device_info(monitor, *root, chain);
+  if (Node* root = record.backend->root()) info["inserted"] = device_info(monitor, *root, chain);
   const std::shared_ptr<ThrottleGroup> group = record.backend->throttle();
   if (group != nullptr && info.contains("inserted")) show_limits(info["inserted"], *group);
   if (device != nullptr) {
@@ -137,6 +156,8 @@ Json block_info(Monitor& monitor, const std::string& id, Chain chain) {
 }
 
 Task<Result<Json>> query_block(Monitor& monitor, JsonInput arguments) {
+  const Result<void> loaded = co_await load_read_only_bitmaps(monitor.graph());
+  if (!loaded) co_return fail(loaded.error());
   Json list = Json::array();
   for (const std::string& id : monitor.backend_names()) {
     list.push_back(block_info(monitor, id, chain_of(arguments)));
