@@ -178,14 +178,21 @@ Transmission::Taken Transmission::take_request(Request& request) {
 
 Task<void> Transmission::receive_requests() {
   Request request;
+  HoldOff hold_off;
+  uint64_t received = 0;
   while (!stopping_) {
     const Taken taken = take_request(request);
     if (taken == Taken::kEnd) break;
     if (taken == Taken::kNothing) {
+      const uint64_t now_ns = Loop::current().now_ns();
+      if (hold_off.pause_after(std::exchange(received, 0), now_ns)) {
+        co_await sleep_for(HoldOff::kPauseNs);
+      }
       const bool more = co_await receiver_.fill();
       if (!more) break;
       continue;
     }
+    ++received;
     RoomAwaiter room(*this, cost_of(request));
     co_await room;
     if (payload_of(request) == 0) {

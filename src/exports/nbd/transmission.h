@@ -12,6 +12,7 @@
 #include "async/sync.h"
 #include "exports/nbd/buffers.h"
 #include "exports/nbd/deadline.h"
+#include "exports/nbd/hold_off.h"
 #include "exports/nbd/receiver.h"
 #include "exports/nbd/replies.h"
 #include "exports/nbd/session.h"
