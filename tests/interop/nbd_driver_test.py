@@ -107,6 +107,11 @@ class WithNbdkit(DriverTest):
                 self.assertIn("read failed: No space left on device", done.stdout + done.stderr)
                 self.assertIn("wrote 4096/4096", done.stdout)
 
+    def test_the_size_is_the_servers(self):
+        with Nbdkit(self.folder, "memory", "1M") as server:
+            for size in ("2M", "512k", "1M"):
+                self.same_as_peer("resize", "-f", "raw", "--shrink", server.uri, size)
+
     def test_a_read_only_export_is_not_written(self):
         with Nbdkit(self.folder, "-r", "memory", "1M") as server:
             self.same_as_peer("resize", "-f", "raw", server.uri, "2M")

@@ -65,6 +65,7 @@ constexpr PeerWords kWords[] = {
      "TLS negotiation required before continuing{1}\nDid you forget a valid tls-creds?"},
     {"nbd-context", "Could not open image: Invalid argument"},
     {"nbd-read-only", "Could not open image: Permission denied"},
+    {"nbd-resize", "Cannot resize NBD nodes"},
     {"secret-not-found", "No secret with id '{0}'"},
     {"tls-not-found", "No TLS credentials with id '{0}'"},
     {"tls-type", "Object with id '{0}' is not TLS credentials"},

@@ -148,6 +148,14 @@ Task<Result<void>> NbdDriver::flush() {
   co_return co_await pool_->perform(call);
 }
 
+Task<Result<void>> NbdDriver::resize(uint64_t size, ResizeFlags) {
+  if (size == info_.size) co_return ok();
+  co_return fail(
+      Error(ErrorCode::kUnsupported,
+            fmt::format("an NBD server of {} bytes cannot be made to have {}", info_.size, size))
+          .because("nbd-resize"));
+}
+
 Task<Result<Extent>> NbdDriver::status(ByteRange range) {
   Extent extent;
   extent.length = range.length;

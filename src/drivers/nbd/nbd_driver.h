@@ -17,6 +17,8 @@ class NbdDriver final : public Driver {
   Task<Result<void>> write_zeroes(ByteRange range, ZeroFlags flags) override;
   Task<Result<void>> discard(ByteRange range) override;
   Task<Result<void>> flush() override;
+  /// The server's: only the size it has already.
+  Task<Result<void>> resize(uint64_t size, ResizeFlags flags) override;
   Task<Result<Extent>> status(ByteRange range) override;
   OptionDict naming_options() const override { return naming_; }
   Task<Result<std::unique_ptr<PreparedReopen>>> prepare_reopen(OptionDict& options,
