@@ -108,6 +108,7 @@ bool names_itself(const GraphNode& overlay, const GraphNode& node) {
 Task<Result<void>> change_group(GraphState& graph, GroupChange change) {
   const Mutex::Guard changing = co_await graph.changes().lock();
   std::vector<GraphNode*> nodes;
+  nodes.reserve(change.edited.size() + change.snapshots.size());
   for (const NodeRef& ref : change.edited) nodes.push_back(&node_of(ref));
   std::vector<RootUser*> users;
   for (const GroupChange::Snapshot& each : change.snapshots) {
