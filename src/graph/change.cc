@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "graph/backing_name.h"
 #include "graph/held_requests.h"
 #include "graph/transaction.h"
 
@@ -107,6 +108,27 @@ Task<Result<void>> set_backing(GraphState& graph, NodeRef overlay, NodeRef backi
   upper.origin().children_named = true;
   change.commit();
   co_return ok();
+}
+
+Task<Result<void>> set_backing_name(GraphState& graph, NodeRef image, std::string name) {
+  const Mutex::Guard changing = co_await graph.changes().lock();
+  auto& node = static_cast<GraphNode&>(*image);
+  const std::vector<GraphNode*> changed{&node};
+  const HeldRequests held = co_await HeldRequests::above(changed);
+  auto* keeper = dynamic_cast<BackingNameKeeper*>(&node.driver());
+  if (keeper == nullptr) {
+    co_return fail(Error(ErrorCode::kUnsupported,
+                         fmt::format("images of format {} cannot be told another name of their "
+                                     "backing image",
+                                     node.spec().name))
+                       .because("backing-name-unsupported", {std::string(node.spec().name)}));
+  }
+  const Node* backing = node.backing();
+  std::string format = backing == nullptr ? std::string() : std::string(backing->spec().name);
+  const bool other = backing != nullptr && name != backing->filename();
+  Result<void> done = co_await keeper->set_backing_name(std::move(name), std::move(format));
+  if (done && other) node.origin().children_named = true;
+  co_return done;
 }
 
 }  // namespace ashlar

@@ -49,6 +49,10 @@ std::span<const Command> object_commands();
 std::span<const Command> throttle_commands();
 std::span<const Command> job_commands();
 std::span<const Command> transaction_commands();
+std::span<const Command> node_tuning_commands();
+std::span<const Command> chardev_commands();
+
+void define_chardev_types(Types& types);
 
 /// The types of actions and of their commands' arguments.
 void define_transaction_types(Types& types);

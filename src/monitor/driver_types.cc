@@ -167,6 +167,7 @@ void define_driver_types(Types& types, std::span<const DriverSpec* const> driver
 }
 
 void define_export_types(Types& types, std::span<const ExportSpec* const> exports) {
+  types.define_alternate("StrOrNull", {&types.type("str"), &types.type("null")});
   types.define_alternate("OneOrMore", {&types.type("str"), &types.type("[str]")});
   types.define_object("Bitmap", "node:str, name:str");
   types.define_alternate("BitmapOrName", {&types.type("str"), &types.type("Bitmap")});

@@ -26,6 +26,7 @@ void define_types(Types& types, const Graph& graph, std::span<const ExportSpec* 
   define_object_types(types);
   define_nbd_types(types);
   define_transaction_types(types);
+  define_chardev_types(types);
   define_result_types(types);
 }
 
@@ -44,10 +45,10 @@ Monitor::Monitor(Setup setup)
       jobs_(events_, setup_.wording.error),
       exports_(setup_.graph, setup_.exports, *this) {
   define_types(types_, setup_.graph, setup_.exports);
-  const std::array tables{protocol_commands(),   query_commands(),    node_commands(),
-                          backend_commands(),    export_commands(),   object_commands(),
-                          nbd_commands(),        throttle_commands(), job_commands(),
-                          transaction_commands()};
+  const std::array tables{protocol_commands(),    query_commands(),       node_commands(),
+                          backend_commands(),     export_commands(),      object_commands(),
+                          nbd_commands(),         throttle_commands(),    job_commands(),
+                          transaction_commands(), node_tuning_commands(), chardev_commands()};
   for (const std::span<const Command> table : tables) {
     for (const Command& command : table) commands_.push_back(&command);
   }

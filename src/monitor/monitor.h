@@ -15,6 +15,7 @@
 #include "ashlar/export.h"
 #include "ashlar/graph.h"
 #include "exports/exports.h"
+#include "monitor/chardev_host.h"
 #include "monitor/check.h"
 #include "monitor/command.h"
 #include "monitor/events.h"
@@ -42,7 +43,8 @@ class Monitor final : private ExportHost, private BackendObserver {
     std::span<const ExportSpec* const> exports;
     std::shared_ptr<Objects> objects;  ///< which the graph may have as its credentials
     Wording wording;
-    std::function<void()> quit;  ///< the program is to end
+    std::function<void()> quit;       ///< the program is to end
+    ChardevHost* chardevs = nullptr;  ///< of the program; null: it has none
   };
   explicit Monitor(Setup setup);
   Monitor(const Monitor&) = delete;
@@ -66,6 +68,7 @@ class Monitor final : private ExportHost, private BackendObserver {
   const Objects& objects() const { return *setup_.objects; }
   NbdService& nbd() { return nbd_; }
   Jobs& jobs() { return jobs_; }
+  ChardevHost* chardevs() const { return setup_.chardevs; }
   Types& types() { return types_; }
   const Wording& wording() const { return setup_.wording; }
   std::string text(const Error& error) const { return setup_.wording.error(error); }

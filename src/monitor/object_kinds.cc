@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "monitor/base64.h"
 #include "monitor/errors.h"
 #include "monitor/object_states.h"
 #include "monitor/option_dict.h"
@@ -36,27 +37,6 @@ Result<std::string> read_file(const std::string& name) {
   bytes.resize(static_cast<size_t>(file.gcount()));
   if (file.bad()) return failed(EIO);
   if (bytes.size() > kMaxSecret) return failed(EFBIG);
-  return bytes;
-}
-
-Result<std::string> decode_base64(std::string_view text) {
-  const auto invalid = [] { return refuse("Base64 data contains invalid characters"); };
-  std::string symbols;
-  for (const char c : text) {
-    if (c != '\n' && c != '\r' && c != ' ' && c != '\t') symbols += c;
-  }
-  const size_t letters = symbols.find_last_not_of('=') + 1;  // npos + 1 is 0
-  const size_t padding = (4 - letters % 4) % 4;
-  if (padding == 3) return invalid();
-  symbols.resize(letters);
-  if (symbols.find('=') != symbols.npos) return invalid();
-  symbols.append(padding, '=');
-  std::string bytes(symbols.size() / 4 * 3, '\0');
-  const int length = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
-                                     reinterpret_cast<const unsigned char*>(symbols.data()),
-                                     static_cast<int>(symbols.size()));
-  if (length < 0) return invalid();
-  bytes.resize(static_cast<size_t>(length) - padding);
   return bytes;
 }
 

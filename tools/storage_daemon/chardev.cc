@@ -21,6 +21,14 @@ std::unexpected<Error> refuse(std::string text) {
   return fail(Error(ErrorCode::kInvalidArgument, std::move(text)).because("chardev"));
 }
 
+/// As lists of channels show it.
+std::string shown(const SocketAddress& address) {
+  using Kind = SocketAddress::Kind;
+  const std::string text = address.describe();
+  if (address.kind == Kind::kUnix) return "unix:" + text;
+  return address.kind == Kind::kInet ? "tcp:" + text : text;
+}
+
 /// A channel that is there from the start, once.
 class SingleChardev final : public Chardev {
  public:
@@ -43,7 +51,7 @@ class ListeningChardev final : public Chardev {
   ListeningChardev(std::string id, std::unique_ptr<Listener> listener)
       : Chardev(std::move(id)), listener_(std::move(listener)) {}
   std::string filename() const override {
-    return fmt::format("disconnected:{},server=on", listener_->address().describe());
+    return fmt::format("disconnected:{},server=on", shown(listener_->address()));
   }
   Task<Result<void>> wait_for_first() {
     Result<std::unique_ptr<Stream>> stream = co_await listener_->accept();
@@ -71,7 +79,7 @@ class ConnectingChardev final : public Chardev {
   };
   ConnectingChardev(std::string id, Setup setup, std::unique_ptr<Stream> first)
       : Chardev(std::move(id)), setup_(std::move(setup)), first_(std::move(first)) {}
-  std::string filename() const override { return setup_.address.describe(); }
+  std::string filename() const override { return shown(setup_.address); }
   Task<Result<std::unique_ptr<Stream>>> next() override {
     if (first_ != nullptr) co_return std::move(first_);
     while (setup_.pause_ns != 0 && !closed_) {
@@ -258,23 +266,29 @@ Task<Made> make_kind(std::string kind, ChardevOptions& options) {
 
 }  // namespace
 
-Task<Result<std::unique_ptr<Chardev>>> make_chardev(std::string text) {
-  Result<OptionDict> parsed = text.starts_with('{') ? OptionDict::parse_json(text)
-                                                    : OptionDict::parse_key_value(text, "backend");
-  if (!parsed) co_return fail(parsed.error());
+Task<Result<std::unique_ptr<Chardev>>> make_chardev_of(std::string kind, std::string id,
+                                                       OptionDict rest) {
   ChardevOptions options;
-  options.rest = std::move(*parsed);
-  const std::optional<std::string> kind = options.rest.take_text("backend");
-  const std::optional<std::string> id = options.rest.take_text("id");
-  if (!id) co_return refuse("chardev: no id specified");
-  options.id = *id;
-  if (!kind) co_return refuse("chardev: \"" + *id + "\" missing backend");
-  (void)options.rest.take_text("mux");  // every monitor has its channel for itself
-  Result<std::unique_ptr<Chardev>> made = co_await make_kind(*kind, options);
+  options.id = std::move(id);
+  options.rest = std::move(rest);
+  Result<std::unique_ptr<Chardev>> made = co_await make_kind(std::move(kind), options);
   if (made && !options.rest.empty()) {
     co_return refuse(fmt::format("Invalid parameter '{}'", options.rest.entries().front().first));
   }
   co_return made;
+}
+
+Task<Result<std::unique_ptr<Chardev>>> make_chardev(std::string text) {
+  Result<OptionDict> parsed = text.starts_with('{') ? OptionDict::parse_json(text)
+                                                    : OptionDict::parse_key_value(text, "backend");
+  if (!parsed) co_return fail(parsed.error());
+  OptionDict rest = std::move(*parsed);
+  const std::optional<std::string> kind = rest.take_text("backend");
+  const std::optional<std::string> id = rest.take_text("id");
+  if (!id) co_return refuse("chardev: no id specified");
+  if (!kind) co_return refuse("chardev: \"" + *id + "\" missing backend");
+  (void)rest.take_text("mux");  // every monitor has its channel for itself
+  co_return co_await make_chardev_of(*kind, *id, std::move(rest));
 }
 
 }  // namespace ashlar::tools

@@ -36,4 +36,8 @@ class Chardev {
 /// is made when its first client has come.
 Task<Result<std::unique_ptr<Chardev>>> make_chardev(std::string text);
 
+/// The same from its parts: what kind it is, and the other options.
+Task<Result<std::unique_ptr<Chardev>>> make_chardev_of(std::string kind, std::string id,
+                                                       OptionDict rest);
+
 }  // namespace ashlar::tools

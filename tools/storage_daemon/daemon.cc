@@ -48,7 +48,8 @@ Daemon::Daemon(Program& program, Graph& graph, std::shared_ptr<monitor::Objects>
                 .exports = builtin_exports(),
                 .objects = std::move(objects),
                 .wording = daemon_wording(),
-                .quit = [this] { ending_.release(); }}) {}
+                .quit = [this] { ending_.release(); },
+                .chardevs = &chardevs_}) {}
 
 Daemon::~Daemon() = default;
 
@@ -102,14 +103,14 @@ Task<Result<void>> Daemon::add_chardev(std::string text) {
   Result<std::unique_ptr<Chardev>> made = co_await make_chardev(std::move(text));
   if (!made) co_return fail(made.error());
   const std::string id = (*made)->id();
-  if (chardevs_.contains(id)) co_return refuse(fmt::format("Duplicate ID '{}' for chardev", id));
-  if ((*made)->filename().starts_with("pty:")) {
-    program_.out().write(fmt::format("char device redirected to {} (label {})\n",
-                                     (*made)->filename().substr(4), id));
+  const std::string filename = (*made)->filename();
+  const Result<void> added = chardevs_.add(std::move(*made));
+  if (added && filename.starts_with("pty:")) {
+    program_.out().write(
+        fmt::format("char device redirected to {} (label {})\n", filename.substr(4), id));
     program_.out().flush();
   }
-  chardevs_[id] = std::move(*made);
-  co_return ok();
+  co_return added;
 }
 
 Result<void> Daemon::add_monitor(const std::string& text) {
@@ -128,15 +129,14 @@ Result<void> Daemon::add_monitor(const std::string& text) {
   if (!options->empty()) {
     return refuse(fmt::format("Parameter '{}' is unexpected", options->entries()[0].first));
   }
-  const auto chardev = chardevs_.find(*id);
-  if (chardev == chardevs_.end()) return refuse(fmt::format("chardev \"{}\" not found", *id));
-  for (const Serving& other : serving_) {
-    if (other.chardev == chardev->second.get()) {
-      return refuse(fmt::format("Device '{}' is in use", *id));
-    }
+  Chardevs::Channel* channel = chardevs_.find(*id);
+  if (channel == nullptr) return refuse(fmt::format("chardev \"{}\" not found", *id));
+  if (channel->use != Chardevs::Channel::Use::kFree) {
+    return refuse(fmt::format("Device '{}' is in use", *id));
   }
+  channel->use = Chardevs::Channel::Use::kMonitor;
   Serving& serving = serving_.emplace_back();
-  serving.chardev = chardev->second.get();
+  serving.channel = channel;
   scope_.spawn(serve(serving, mode, pretty->value_or(false)));
   return ok();
 }
@@ -152,11 +152,13 @@ Result<void> Daemon::draw_graph(const std::string& filename) {
 
 Task<void> Daemon::serve(Serving& serving, std::string mode, bool pretty) {
   while (!closing_) {
-    Result<std::unique_ptr<Stream>> stream = co_await serving.chardev->next();
+    Result<std::unique_ptr<Stream>> stream = co_await serving.channel->device->next();
     if (!stream || closing_) break;
     serving.stream = std::move(*stream);
     serving.session = make_session(monitor_, *serving.stream, mode, pretty);
+    serving.channel->link = Chardevs::Channel::Link::kUp;
     co_await serving.session->run();
+    serving.channel->link = Chardevs::Channel::Link::kDown;
     serving.session.reset();
     serving.stream.reset();
   }
@@ -178,7 +180,7 @@ Task<void> Daemon::wait_for_end(int signals) {
 Task<Result<void>> Daemon::close() {
   closing_ = true;
   if (signal_wait_ != nullptr) request_cancel(*signal_wait_);
-  for (const auto& [id, chardev] : chardevs_) chardev->close();
+  chardevs_.close();
   for (Serving& serving : serving_) {
     if (serving.session != nullptr) serving.session->stop();
   }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <list>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,7 +11,7 @@
 #include "async/sync.h"
 #include "monitor/monitor.h"
 #include "tools/common/program.h"
-#include "tools/storage_daemon/chardev.h"
+#include "tools/storage_daemon/chardevs.h"
 #include "tools/storage_daemon/command_line.h"
 
 namespace ashlar::tools {
@@ -43,7 +42,7 @@ class Daemon {
 
  private:
   struct Serving {
-    Chardev* chardev = nullptr;
+    Chardevs::Channel* channel = nullptr;
     std::unique_ptr<Stream> stream;
     std::unique_ptr<MonitorSession> session;
   };
@@ -57,8 +56,8 @@ class Daemon {
   Task<void> watch_signals(int signals);
 
   Program& program_;
+  Chardevs chardevs_;
   monitor::Monitor monitor_;
-  std::map<std::string, std::unique_ptr<Chardev>, std::less<>> chardevs_;
   std::list<Serving> serving_;
   Semaphore ending_{0};
   bool closing_ = false;

@@ -21,6 +21,7 @@
 #include "formats/qcow2/metadata_ranges.h"
 #include "formats/qcow2/open_options.h"
 #include "formats/qcow2/refcounts.h"
+#include "graph/backing_name.h"
 #include "graph/bitmap_keeper.h"
 
 namespace ashlar::qcow2 {
@@ -29,7 +30,10 @@ namespace ashlar::qcow2 {
 ///
 /// Locks, outermost first: writeback_ (one write-back at a time), metadata_ (all changes of tables
 /// and refcounts in memory). Lookups take neither. Neither is held while guest data moves.
-class Image final : public FormatDriver, private BitmapKeeper, private VmStateArea {
+class Image final : public FormatDriver,
+                    public BackingNameKeeper,
+                    private BitmapKeeper,
+                    private VmStateArea {
  public:
   struct Parts {
     Header header;
@@ -63,6 +67,9 @@ class Image final : public FormatDriver, private BitmapKeeper, private VmStateAr
   Task<Result<std::vector<PersistentBitmap>>> list_bitmaps() override;
   Task<Result<std::vector<std::byte>>> read_bitmap(std::string name) override;
   Task<Result<void>> add_bitmap(PersistentBitmap bitmap, std::vector<std::byte> bits) override;
+
+  // backing_name.cc
+  Task<Result<void>> set_backing_name(std::string name, std::string format) override;
 
   // kept_bitmaps.cc
   bool bitmaps_are_marked() const noexcept override { return !bitmaps_marked_.empty(); }

@@ -52,7 +52,13 @@ Task<Result<Json>> qom_list(Monitor& monitor, JsonInput arguments) {
     list.push_back(property_row("chardevs", "child<container>"));
     co_return list;
   }
-  if (path == "/chardevs") co_return list;
+  if (path == "/chardevs") {
+    if (monitor.chardevs() == nullptr) co_return list;
+    for (const ChardevHost::Listed& each : monitor.chardevs()->list_chardevs()) {
+      list.push_back(property_row(each.label, "child<chardev>"));
+    }
+    co_return list;
+  }
   if (path == "/objects") {
     for (const auto& [id, object] : monitor.objects().all()) {
       list.push_back(property_row(id, fmt::format("child<{}>", object.kind->name)));
