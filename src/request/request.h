@@ -25,6 +25,9 @@ std::optional<Result<void>> write_now(GraphNode& node, ByteRange range, ConstBuf
 
 /// Writes. Past the end only where NodeInfo::End::kGrows; then the device grows.
 Task<Result<void>> write(GraphNode& node, ByteRange range, ConstBuffers from, WriteFlags flags);
+/// write() that leaves zeroes as they are, also where the node was opened to detect them.
+Task<Result<void>> write_bytes(GraphNode& node, ByteRange range, ConstBuffers from,
+                               WriteFlags flags);
 Task<Result<void>> write_zeroes(GraphNode& node, ByteRange range, ZeroFlags flags);
 /// Writes bytes that are zero, whatever else the node could do.
 Task<Result<void>> write_zero_bytes(GraphNode& node, ByteRange range, WriteFlags flags);

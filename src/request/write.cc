@@ -219,17 +219,11 @@ std::optional<Result<void>> write_now(GraphNode& node, ByteRange range,
   return done;
 }
 
-Task<Result<void>> write(GraphNode& node, ByteRange range, ConstBuffers from, WriteFlags flags) {
+Task<Result<void>> write_bytes(GraphNode& node, ByteRange range, ConstBuffers from,
+                               WriteFlags flags) {
   if (range.empty()) co_return ok();
   if (Result<void> allowed = check_write_end(node, range); !allowed) co_return allowed;
   node.note_write(range);
-  if (node.flags().detect_zeroes != OpenFlags::DetectZeroes::kOff && !flags.compressed &&
-      all_zero(from)) {
-    ZeroFlags zero;
-    zero.may_unmap = node.flags().detect_zeroes == OpenFlags::DetectZeroes::kUnmap;
-    zero.fua = flags.fua;
-    co_return co_await write_zeroes(node, range, zero);
-  }
   Result<void> written;
   if (flags.compressed) {
     written = co_await write_compressed(node, range, from, flags);
@@ -240,6 +234,29 @@ Task<Result<void>> write(GraphNode& node, ByteRange range, ConstBuffers from, Wr
   }
   node.invalidate_resolved();
   co_return written;
+}
+
+namespace {
+
+Task<Result<void>> write_detected_zeroes(GraphNode& node, ByteRange range, WriteFlags flags) {
+  if (range.empty()) co_return ok();
+  if (Result<void> allowed = check_write_end(node, range); !allowed) co_return allowed;
+  node.note_write(range);
+  ZeroFlags zero;
+  zero.may_unmap = node.flags().detect_zeroes == OpenFlags::DetectZeroes::kUnmap;
+  zero.fua = flags.fua;
+  co_return co_await write_zeroes(node, range, zero);
+}
+
+}  // namespace
+
+// No coroutine: the path of all writes has no frame for this.
+Task<Result<void>> write(GraphNode& node, ByteRange range, ConstBuffers from, WriteFlags flags) {
+  const bool detects = node.flags().detect_zeroes != OpenFlags::DetectZeroes::kOff;
+  if (detects && !flags.compressed && all_zero(from)) {
+    return write_detected_zeroes(node, range, flags);
+  }
+  return write_bytes(node, range, from, flags);
 }
 
 }  // namespace ashlar::request

@@ -26,7 +26,8 @@ Task<Result<void>> write_zero_bytes(GraphNode& node, ByteRange range, WriteFlags
     if (node.format() == nullptr) {
       written = co_await write_storage(node, piece, zeroes, flags);
     } else {
-      written = co_await write(node, piece, zeroes, flags);
+      // Not write(): where zeroes are detected, that would come back here, for ever.
+      written = co_await write_bytes(node, piece, zeroes, flags);
     }
     if (!written) co_return written;
     range = range.after(piece.length);

@@ -69,6 +69,21 @@ class Clients(NbdTest):
             self.assertEqual(second.recv(8), b"NBDMAGIC")
             second.close()
 
+    def test_zeroes_are_detected_also_in_parts_of_clusters(self):
+        for mode in ("on", "unmap"):
+            self.make("d.qcow2", "1M")
+            with Server(self.folder, "-t", "--discard=unmap", f"--detect-zeroes={mode}",
+                        "-f", "qcow2", "d.qcow2") as server:
+                self.ok("qemu-io", "-f", "raw", "-c", "write -q -P 7 0 192k", "-c",
+                        "write -q -P 0 4k 4k", "-c", "write -q -z 20k 1k", "-c",
+                        "write -q -P 0 60k 70k", "-c", "read -q -P 7 0 4k", "-c",
+                        "read -q -P 0 4k 4k", "-c", "read -q -P 7 8k 12k", "-c",
+                        "read -q -P 0 20k 1k", "-c", "read -q -P 0 60k 70k", "-c",
+                        "read -q -P 7 130k 62k", server.uri)
+            self.ok("qemu-img", "check", "-q", "d.qcow2")
+            shown = self.ok("qemu-img", "map", "d.qcow2")
+            self.assertNotIn("0x30000 ", shown)  # one cluster of three was zeroed as a whole
+
     def test_an_overlay_keeps_the_image_as_it_is(self):
         self.make("d.raw", "1M", "raw")
         with Server(self.folder, "-t", "-s", "-f", "raw", "d.raw") as server:
