@@ -16,8 +16,8 @@ struct LoopTuning {
   uint64_t max_batch = 0;    ///< most operations handed over together; 0: all there are
 };
 
-/// From any thread; holds from one of the loop's next turns on. A simulated loop never waits: for it
-/// nothing changes.
+/// From any thread; holds from one of the loop's next turns on. A simulated loop never waits: for
+/// it nothing changes.
 void tune(Loop& loop, const LoopTuning& tuning) noexcept;
 
 }  // namespace ashlar
