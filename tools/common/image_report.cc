@@ -182,6 +182,16 @@ std::optional<uint64_t> actual_size(const Node& node) {
   return sum;
 }
 
+namespace {
+
+bool is_behind_a_server(const Node& node) {
+  const Node* at = &node;
+  while (at->info().cluster_size == 0 && at->primary() != nullptr) at = at->primary();
+  return at->spec().name == "nbd";
+}
+
+}  // namespace
+
 ImageReport describe_node(const Node& node) {
   ImageReport report;
   report.filename = shown_name(node);
@@ -190,6 +200,7 @@ ImageReport describe_node(const Node& node) {
   report.virtual_size = node.size();
   report.actual_size = actual_size(node);
   report.info = node.driver().describe();
+  report.knows_dirty = !is_behind_a_server(node);
   if (const std::optional<Reference> backing = node.driver().backing_reference()) {
     report.full_backing_file = full_name(*backing, storage_name(node));
   }
@@ -263,7 +274,7 @@ void write_report(JsonWriter& json, const ImageReport& report) {
   if (info.encrypted) json.member("encrypted", true);
   if (info.compressed) json.member("compressed", true);
   if (!info.backing_file.empty()) json.member("backing-filename", info.backing_file);
-  json.member("dirty-flag", info.dirty);
+  if (report.knows_dirty) json.member("dirty-flag", info.dirty);
   json.end_object();
 }
 

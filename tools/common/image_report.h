@@ -30,6 +30,7 @@ struct ImageReport {
   std::optional<uint64_t> actual_size;
   ImageInfo info;
   std::string full_backing_file;  ///< the backing file's name, resolved; empty: none
+  bool knows_dirty = true;        ///< plain bytes behind a server cannot say whether they are
   std::optional<LimitsReport> limits;
   std::vector<ChildReport> children;  ///< but for the backing image
 };
