@@ -103,6 +103,15 @@ class PersistentTest(TwinCase):
         finally:
             server.wait(TIMEOUT)
 
+    def test_one_made_after_a_resize_is_saved(self):
+        self.make("a")
+        self.open("a", "a")
+        self.assertEqual(self.both("block_resize", **{"node-name": "a", "size": 64 << 20}), {})
+        self.assertEqual(self.both(BITMAP + "add", node="a", name="on", persistent=True), {})
+        self.assertEqual(self.both("blockdev-del", **{"node-name": "a"}), {})
+        for side in self.sides:
+            self.assertEqual(self.flags_of(side.folder / "a"), {"on": ["auto"]})
+
     def test_what_was_noted_is_saved_for_the_peer(self):
         self.make("a")
         self.open("a", "a")

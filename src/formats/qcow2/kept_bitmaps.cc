@@ -82,8 +82,8 @@ Task<Result<void>> Image::finish_new_bitmaps(Result<void> filled) {
 
 Task<Result<void>> Image::save_bitmaps(std::vector<Kept> kept, std::vector<std::string> removed) {
   if (Result<void> writable = check_writable(); !writable) co_return writable;
-  // A resize may still wait for its header.
-  if (new_bitmaps_) {
+  // A resize may still wait for its header, whose size the bitmaps have to fit.
+  if (new_bitmaps_ || header_.virtual_size() != size_.load()) {
     if (Result<void> flushed = co_await flush(); !flushed) co_return flushed;
   }
   const auto old = co_await read_bitmap_directory(file_, header_);
